@@ -1,0 +1,43 @@
+# Everything a newcomer needs. `make help` lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEED ?= 1
+DRIFT ?=
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv with exact versions
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,distill,dev]'
+	touch $@
+
+demo: install ## the whole story on real data (SEED=7 DRIFT=sci.space,sci.med,... for another one)
+	$(BIN)/python -m examples.helpdesk.demo --seed $(SEED) $(if $(DRIFT),--drift $(DRIFT))
+
+test: install ## every test
+	$(BIN)/python -m pytest
+
+check: install ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## let ruff format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## processor time of a request, beside nginx with mirror
+	$(BIN)/python -m benchmarks.gateway_cost
+
+clean: ## remove what the demo and the tests leave behind (not .venv)
+	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
