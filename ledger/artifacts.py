@@ -1,0 +1,154 @@
+"""A student's folder: ONNX file, tokenizer and a manifest that tells what made it and every file's digest.
+
+Verified before anything in it is loaded: regular files, one hard link, no symbolic links, nothing unlisted.
+(onnxruntime follows a hard link out of the folder where onnx refuses it.)
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+MANIFEST = "manifest.json"
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class ArtifactError(Exception):
+    """The folder is not the artifact that was registered, or no artifact at all."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SliceVerdict(Part):
+    """One line of the gate report."""
+
+    slice: str
+    outcome: Literal["pass", "fail", "inconclusive"]
+    pairs: int
+    agreements: int
+    lower_bound: float  # exact one-sided Clopper-Pearson, at the gate's alpha
+    bar: float | None
+    critical: bool
+    reason: str
+
+
+class GateReport(Part):
+    outcome: Literal["pass", "fail", "inconclusive"]
+    reasons: tuple[str, ...]
+    lock_digest: str  # of the rows, slices, bars and alpha fixed before training
+    alpha: float
+    verdicts: tuple[SliceVerdict, ...]
+
+
+class Certificate(Part):
+    """Confidence thresholds from which the student may serve, per slice.
+
+    With probability at least 1 - delta, for every slice with a threshold at once: among inputs of the slice
+    answered with at least that confidence, the student disagrees with the teacher in at most
+    `max_disagreement`. A slice without a threshold stays with the teacher.
+    """
+
+    max_disagreement: float
+    delta: float
+    teacher_epoch: str
+    thresholds: dict[str, float]  # slice -> least confidence
+    accepted: dict[str, int]  # slice -> held-out pairs at or above the threshold
+    disagreements: dict[str, int]
+    pairs: dict[str, int]  # slice -> held-out pairs
+
+
+class Lineage(Part):
+    job_id: int
+    cause: str
+    alarm_id: int | None
+    parent: str | None
+    teacher_epoch: str
+    rows_digest: str  # of the training rows' identities
+    rows: dict[str, int]  # split -> rows
+    threads: int
+    seed: int
+    libraries: dict[str, str]
+
+
+class Manifest(Part):
+    format: Literal[1] = 1
+    task: str
+    kind: str  # static, transformer
+    classes: tuple[str, ...]
+    max_tokens: int
+    temperature: float  # baked into the graph's `probs`
+    calibration: str  # how the temperature was found, or why it is 1
+    parity: dict[str, float]
+    milliseconds_per_answer: float  # processor time, one thread, measured after export
+    gate: GateReport
+    certificate: Certificate
+    lineage: Lineage
+    licence: dict[str, Any]
+    files: dict[str, str]  # file name -> SHA-256
+
+
+def artifact_folder(data_directory: Path, artifact: str) -> Path:
+    return data_directory / "artifacts" / artifact
+
+
+def seal(folder: Path, manifest: Manifest) -> str:
+    """Write the manifest, with the digests of the files that lie there, and return its own digest."""
+    files = {path.name: _digest_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    content = orjson.dumps(
+        manifest.model_copy(update={"files": files}).model_dump(mode="json"),
+        option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
+    )
+    (folder / MANIFEST).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def publish(folder: Path, data_directory: Path, manifest_digest: str) -> str:
+    """Move a sealed folder into the registry under a name made of its digest; return that name."""
+    artifact = f"s-{manifest_digest[:12]}"
+    target = artifact_folder(data_directory, artifact)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        staging = target.with_name(f".{artifact}.{os.getpid()}")
+        shutil.copytree(folder, staging)
+        staging.rename(target)
+    return artifact
+
+
+def verify(folder: Path, manifest_digest: str) -> Manifest:
+    """Check every file of an artifact against its registered digest. Raises ArtifactError."""
+    manifest_path = folder / MANIFEST
+    if not manifest_path.is_file():
+        raise ArtifactError(f"{folder} has no {MANIFEST}: the artifact is missing or was not published whole")
+    content = manifest_path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest_digest:
+        raise ArtifactError(f"{manifest_path} differs from the registered digest {manifest_digest[:12]}...")
+    manifest = Manifest.model_validate_json(content)
+    found = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if found != set(manifest.files):
+        raise ArtifactError(f"{folder} holds {sorted(found)}, the manifest lists {sorted(manifest.files)}")
+    for name, digest in manifest.files.items():
+        _verify_file(folder / name, digest)
+    return manifest
+
+
+def _verify_file(path: Path, digest: str) -> None:
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        raise ArtifactError(
+            f"{path} is not a regular file with one link; links out of an artifact are refused"
+        )
+    if _digest_file(path) != digest:
+        raise ArtifactError(f"{path} differs from its registered digest: the file is corrupt or was replaced")
+
+
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,61 @@
+"""The control file: one SQLite database that several processes write in short transactions.
+
+Rollback journal, since SQLite before 3.51.3 can corrupt a write-ahead log that two processes write
+(sqlite.org/wal.html, "the WAL-reset bug").
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlmodel import Session
+
+from ledger.schema import m001_initial, migrate
+from ledger.tables import control_metadata
+
+BUSY_SECONDS = 10.0  # how long a writer waits for another one's short transaction
+MIGRATIONS = (m001_initial(control_metadata),)
+
+
+def control_path(data_directory: Path) -> Path:
+    return data_directory / "control.sqlite"
+
+
+def open_control_file(data_directory: Path) -> Engine:
+    """Open the control file for reading and writing, creating or upgrading it first."""
+    data_directory.mkdir(parents=True, exist_ok=True)
+    path = control_path(data_directory)
+    engine = _engine(f"sqlite:///{path}", begin="BEGIN IMMEDIATE")
+    with engine.begin() as connection:
+        migrate(connection, str(path), MIGRATIONS)
+    return engine
+
+
+def open_control_file_read_only(data_directory: Path) -> Engine:
+    """Open an existing control file for reading."""
+    path = control_path(data_directory)
+    return _engine(f"sqlite:///file:{path}?mode=ro&uri=true", begin="BEGIN")
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """One transaction: committed at the end, rolled back on any exception. Keep it short."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def _engine(url: str, begin: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _no_implicit_begin(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN would be deferred and could not wait
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

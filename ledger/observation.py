@@ -1,0 +1,53 @@
+"""What one side, teacher or student, answered to one input: the smallest unit that is ever compared."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+SUM_TOLERANCE = 1e-2  # rounded probabilities of many classes still add up to one within this
+
+
+class ObservationError(StrEnum):
+    """Why there is no distribution to compare."""
+
+    NOT_FINITE = "not_finite"  # NaN or infinity among the probabilities
+    OUT_OF_RANGE = "out_of_range"  # a probability below 0 or above 1
+    NOT_NORMALISED = "not_normalised"  # they do not sum to one
+    WRONG_CLASSES = "wrong_classes"  # a class missing, unknown or twice
+    MALFORMED = "malformed"  # the answer could not be read at all
+    ABSENT = "absent"  # the answer held fewer outputs than inputs
+    STUDENT_FAILED = "student_failed"  # the student raised on this input
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Probabilities in the order of the task's classes, or the reason why there are none."""
+
+    probabilities: tuple[float, ...] | None
+    error: ObservationError | None = None
+
+    @property
+    def top(self) -> int:
+        """Index of the most probable class, the first one on a tie."""
+        assert self.probabilities is not None
+        return max(range(len(self.probabilities)), key=self.probabilities.__getitem__)
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the top class."""
+        assert self.probabilities is not None
+        return max(self.probabilities)
+
+
+def observe(probabilities: Sequence[float], class_count: int) -> Observation:
+    """Accept a distribution over `class_count` classes, or say why it is none."""
+    if len(probabilities) != class_count:
+        return Observation(None, ObservationError.WRONG_CLASSES)
+    if not all(map(math.isfinite, probabilities)):
+        return Observation(None, ObservationError.NOT_FINITE)
+    if min(probabilities) < 0 or max(probabilities) > 1 + 1e-6:
+        return Observation(None, ObservationError.OUT_OF_RANGE)
+    if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
+        return Observation(None, ObservationError.NOT_NORMALISED)
+    return Observation(tuple(probabilities))

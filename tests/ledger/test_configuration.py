@@ -1,0 +1,116 @@
+"""stillgate.toml: what is accepted, and what is said when it is not."""
+
+from pathlib import Path
+
+import pytest
+
+from ledger.configuration import ConfigurationError, load
+
+MINIMAL = """
+[deployment]
+name = "desk"
+
+[[task]]
+name = "desk"
+classes = ["a", "b"]
+dialect = "huggingface"
+paths = ["/predict"]
+teacher = { url = "http://127.0.0.1:9000", version = "1" }
+capture = { inputs = "text" }
+governance = { owner = "o", sponsor = "s", driver = "d", validator = "v", operator = "p" }
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "stillgate.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as raised:
+        load(write(folder, text))
+    return raised.value.problems
+
+
+def test_a_minimal_file_gets_every_default(tmp_path: Path) -> None:
+    """What a file leaves out has a default, and the data directory lies beside the file."""
+    configuration = load(write(tmp_path, MINIMAL))
+
+    assert configuration.gateway.max_body_bytes == 10 * 2**20
+    assert configuration.task[0].trigger.false_alarms == 1.0
+    assert configuration.deployment.data_directory == tmp_path / ".stillgate"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "desk"\n\n', 'name = "desk"\ncolour = 1\n\n', "deployment.colour: this key is unknown"),
+        ('"http://127.0.0.1:9000"', '"http://a/b"', "task[0].teacher.url: 'http://a/b' is not http://host"),
+        ('"http://127.0.0.1:9000"', '"http://u:p@a"', "is not http://host:port"),
+        ('["a", "b"]', '["a"]', "task[0].classes = ['a']: tuple should have at least 2 items"),
+        ('["a", "b"]', '["a", "a"]', "classes must differ from one another; ['a'] stand there twice"),
+        ('"huggingface"', '"grpc"', "task[0].dialect = 'grpc': input should be 'huggingface'"),
+        ('["/predict"]', '["predict"]', "'predict' is not a URL path"),
+        ('inputs = "text"', "", "task[0].capture.inputs: this key is missing and has no default"),
+        ('operator = "p"', 'operator = ""', "task[0].governance.operator = ''"),
+        ('version = "1"', "version = 1", "task[0].teacher.version = 1: input should be a valid string"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_rule(tmp_path: Path, old: str, new: str, said: str) -> None:
+    """The message says where, what stands there and what is wanted."""
+    assert old in MINIMAL
+
+    found = problems(tmp_path, MINIMAL.replace(old, new, 1))
+
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    """Nobody has to correct a file one error at a time."""
+    text = MINIMAL.replace('"huggingface"', '"grpc"').replace('"1"', '""') + "[gateway]\nlisten = 'x'\n"
+
+    assert len(problems(tmp_path, text)) == 3
+
+
+@pytest.mark.parametrize(
+    ("slice_text", "said"),
+    [
+        ('name = "area"', "needs exactly one of header, words, teacher_class"),
+        ('name = "area"\nheader = "x-a"\nwords = [3]', "needs exactly one of"),
+        ('name = "long"\nwords = [5, 3]', "must be ascending edges above 0"),
+        ('name = "all"\nheader = "x-a"', "is taken by the slice of everything"),
+        ('name = "area"\nheader = "x-a"\ncritical = true', "is critical and has no bar"),
+        ('name = "area"\nheader = "x-a"\nbar = 1.0', "input should be less than 1"),
+    ],
+)
+def test_a_slice_is_one_rule_with_a_reachable_bar(tmp_path: Path, slice_text: str, said: str) -> None:
+    """Slices that could not work are refused when the file is read."""
+    found = problems(tmp_path, MINIMAL + f"[[task.slice]]\n{slice_text}\n")
+
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_two_processes_cannot_share_an_address(tmp_path: Path) -> None:
+    """Equal listen addresses are found before a process fails to start."""
+    found = problems(tmp_path, MINIMAL + '[control]\nlisten = "127.0.0.1:8080"\n')
+
+    assert "listen addresses must differ" in found[0]
+
+
+@pytest.mark.parametrize("content", [b"a = [", b"\xff\xfe", b""])
+def test_what_is_no_toml_or_empty_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """A broken file never becomes a traceback."""
+    path = tmp_path / "stillgate.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigurationError):
+        load(path)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    """The way out is in the message."""
+    with pytest.raises(ConfigurationError, match="stillgate init"):
+        load(tmp_path / "none.toml")
