@@ -7,7 +7,7 @@ DRIFT ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test reliability check format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: install ## the whole story on real data (SEED=7 DRIFT=sci.space,sci.med,..
 
 test: install ## every test
 	$(BIN)/python -m pytest
+
+reliability: install ## the kill tests with ten kills of each process
+	STILLGATE_KILLS=10 $(BIN)/python -m pytest tests/end_to_end/test_kill.py -v
 
 check: install ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -1,0 +1,118 @@
+"""`python -m gateway.control --config stillgate.toml`: the admin API, the status page, the rollout tick."""
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.control.app import create_app
+from gateway.control.rollout import tick
+from ledger.configuration import Configuration, ConfigurationError, load
+from ledger.control_file import open_control_file, open_control_file_read_only, transaction
+from ledger.heartbeats import leave_heartbeat
+from ledger.schema import SchemaTooNew
+
+logger = logging.getLogger("gateway.control")
+
+TICK_SECONDS = 0.5
+TICKS_PER_HEARTBEAT = 4
+GOODBYE_SECONDS = 5  # for requests in flight when the process stops
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="gateway.control", description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path("stillgate.toml"))
+    path: Path = parser.parse_args().config
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are said here
+    try:
+        configuration = load(path)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        return run(configuration)
+    except (SchemaTooNew, SQLAlchemyError, OSError) as error:
+        directory = configuration.deployment.data_directory
+        logger.error("control cannot start in %s: %s action=start_failed", directory, error)
+        return 1
+
+
+def run(configuration: Configuration) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    address = configuration.control.listen
+    try:
+        listener = listen(address)
+    except OSError as error:
+        logger.error("control cannot listen on %s: %s action=port_taken", address, error.strerror)
+        return 1
+    engine = open_control_file(configuration.deployment.data_directory)
+    stopping = threading.Event()
+    ticking = threading.Thread(target=tick_until, args=(configuration, engine, stopping), name="rollout")
+    ticking.start()
+    logger.info("The admin API and the status page are on http://%s/ action=started", address)
+    try:
+        serve(configuration, engine, listener)
+    finally:
+        stopping.set()
+        ticking.join()
+        engine.dispose()
+    logger.info("control has stopped action=stopped")
+    return 0
+
+
+def listen(address: str) -> socket.socket:
+    """Bound before anything else starts, so that a taken port is one clear line."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=128)
+
+
+def serve(configuration: Configuration, engine: Engine, listener: socket.socket) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn sends itself its signal again when it has stopped
+    settings = uvicorn.Config(
+        create_app(configuration, engine),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
+        server_header=False,
+    )
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+def tick_until(configuration: Configuration, engine: Engine, stopping: threading.Event) -> None:
+    """Tick until told to stop; a tick that fails is logged, and the next one tries again."""
+    reading = open_control_file_read_only(configuration.deployment.data_directory)
+    number = 0
+    while not stopping.wait(TICK_SECONDS):
+        survive(lambda: tick(reading, engine, configuration))
+        if number % TICKS_PER_HEARTBEAT == 0:
+            survive(lambda: beat(engine))
+        number += 1
+    reading.dispose()
+
+
+def survive(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception:
+        logger.exception("A rollout tick failed and is tried again action=tick_failed")
+
+
+def beat(engine: Engine) -> None:
+    with transaction(engine) as session:
+        leave_heartbeat(session, "control", {})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The status document: what serves now, whether the student is safe, and who must act."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from gateway.control.access import Person
+from gateway.control.accounts import GatewayAccounts
+from gateway.control.attention import acts_of, health_of, problems_of
+from gateway.control.context import Control
+from gateway.control.evidence import monitor_silence
+from gateway.control.views import RECENT_WINDOWS, TaskView, view_task
+from ledger.clock import now_us
+from ledger.control_file import transaction
+from ledger.tables import HeartbeatRow
+
+QUIET_SECONDS = 15.0  # a process silent for longer is shown as such
+
+
+def status_document(control: Control, person: Person) -> dict[str, Any]:
+    """Everything, as one JSON document. Takes the control file's read lock for milliseconds."""
+    accounts = control.accounts.read()
+    with transaction(control.reading) as session:
+        tasks = [view_task(session, control, task) for task in control.configuration.task]
+        processes = _processes(session)
+        problems = _process_problems(session, control, tasks, processes)
+    for task in tasks:
+        problems.extend(problems_of(task))
+    return {
+        "api_version": "v1",
+        "at_us": now_us(),
+        "deployment": control.configuration.deployment.name,
+        "person": {"name": person.name, "role": str(person.role)},
+        "health": str(health_of(problems, tasks)),
+        "problems": problems,
+        "acts": [asdict(act) for task in tasks for act in acts_of(task)],
+        "tasks": [asdict(task) for task in tasks],
+        "recent_seconds": RECENT_WINDOWS * control.configuration.monitor.window_seconds,
+        "processes": processes,
+        "gateways": [_gateway(gateway) for gateway in accounts],
+    }
+
+
+def _processes(session: Session) -> list[dict[str, Any]]:
+    now = now_us()
+    rows = session.exec(select(HeartbeatRow).order_by(col(HeartbeatRow.process)))
+    return [
+        {
+            "process": row.process,
+            "age_seconds": (age := (now - row.at_us) / 1e6),
+            "quiet": age > QUIET_SECONDS,
+            "report": row.report,
+        }
+        for row in rows
+    ]
+
+
+def _process_problems(
+    session: Session, control: Control, tasks: list[TaskView], processes: list[dict[str, Any]]
+) -> list[str]:
+    silence = monitor_silence(session, control.configuration.monitor)
+    problems = [silence] if silence else []
+    wanted = any(student.answers for task in tasks for student in task.students)
+    quiet = {process["process"]: process["quiet"] for process in processes}
+    if wanted and quiet.get("student", True):
+        problems.append("the student process is silent, so the teacher answers everything")
+    return problems
+
+
+def _gateway(accounts: GatewayAccounts) -> dict[str, Any]:
+    return {**asdict(accounts), "dropped": dict(accounts.dropped), "pending": accounts.pending}

@@ -1,0 +1,177 @@
+"""What the status document says of a task: its students with their verdicts, jobs, alarms and history."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from gateway.control.context import Control
+from gateway.control.evidence import last_alarm, live_verdict
+from gateway.control.manifests import manifest_of
+from gateway.control.proposals import open_proposal
+from ledger.artifacts import Manifest
+from ledger.clock import now_us
+from ledger.configuration import TaskSection
+from ledger.stages import ANSWERING, Stage, TaskStages, task_stages
+from ledger.tables import AlarmRow, HeartbeatRow, JobRow, StageRow, StudentRow
+from monitor.reports import merged_sums, slice_reports
+
+RECENT_WINDOWS = 10  # `now` in the slice table covers so many of the monitor's windows
+LISTED = 20  # of each list in the document, the newest first
+
+
+@dataclass(frozen=True, slots=True)
+class StudentView:
+    """One registered student as people see it."""
+
+    artifact: str
+    kind: str
+    gate_outcome: str
+    stage: str
+    share: float
+    job_id: int
+    parent: str | None
+    registered_at_us: int
+    loaded: bool
+    problem: str | None  # why the student process or this one cannot use its files
+    thresholds: dict[str, float]  # slice -> least confidence with which it may serve
+    max_disagreement: float | None
+    outcome: str | None  # of the live verdict, while it answers
+    reasons: tuple[str, ...]
+    alarm: int | None  # its newest
+
+    @property
+    def answers(self) -> bool:
+        return self.stage in ANSWERING
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One task as people see it."""
+
+    task: str
+    classes: tuple[str, ...]
+    teacher: dict[str, str]
+    licensed: bool
+    revision: int
+    serving: dict[str, Any] | None
+    students: tuple[StudentView, ...]  # the newest first
+    slices: list[dict[str, Any]]
+    proposal: dict[str, Any] | None
+    alarms: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+
+    @property
+    def newest_answering(self) -> StudentView | None:
+        return next((student for student in self.students if student.answers), None)
+
+
+def view_task(session: Session, control: Control, task: TaskSection) -> TaskView:
+    stages, proposal = task_stages(session, task.name), open_proposal(session, task.name)
+    rows = _students(session, task.name, stages)
+    process = session.get(HeartbeatRow, "student")
+    report = process.report if process else {}
+    return TaskView(
+        task=task.name,
+        classes=task.classes,
+        teacher={"url": task.teacher.url, "version": task.teacher.version},
+        licensed=task.licence is not None and task.licence.distillation_allowed,
+        revision=stages.revision,
+        serving=_serving(stages),
+        students=tuple(_student(session, control, task, stages, row, report) for row in rows),
+        slices=_slices(session, control, task, stages, rows),
+        proposal=proposal.model_dump() if proposal else None,
+        alarms=[row.model_dump(exclude={"receipt"}) for row in _newest(session, AlarmRow, task.name)],
+        jobs=[row.model_dump() for row in _newest(session, JobRow, task.name)],
+        history=[row.model_dump(exclude={"evidence"}) for row in _newest(session, StageRow, task.name)],
+    )
+
+
+def _newest(session: Session, table: type[Any], task: str) -> list[Any]:
+    query = select(table).where(table.task == task).order_by(col(table.id).desc()).limit(LISTED)
+    return list(session.exec(query))
+
+
+def _students(session: Session, task: str, stages: TaskStages) -> list[StudentRow]:
+    """The newest, and every one that answers."""
+    rows = session.exec(
+        select(StudentRow)
+        .where(StudentRow.task == task)
+        .order_by(col(StudentRow.registered_at_us).desc(), col(StudentRow.artifact).desc())
+    ).all()
+    return [row for rank, row in enumerate(rows) if rank < LISTED or row.artifact in stages.answering]
+
+
+def _serving(stages: TaskStages) -> dict[str, Any] | None:
+    if stages.serving is None:
+        return None
+    artifact, share = stages.serving
+    return {"artifact": artifact, "stage": str(stages.stages[artifact][0]), "share": share}
+
+
+def _student(
+    session: Session,
+    control: Control,
+    task: TaskSection,
+    stages: TaskStages,
+    row: StudentRow,
+    report: dict[str, Any],
+) -> StudentView:
+    stage, share = stages.stages.get(row.artifact, (Stage.CANDIDATE, 0.0))
+    answers = stage in ANSWERING
+    verdict = live_verdict(session, task, row.artifact, control.configuration.monitor) if answers else None
+    alarm = last_alarm(session, task.name, row.artifact)
+    manifest = manifest_of(control.data_directory, row)
+    trusted = manifest if isinstance(manifest, Manifest) else None
+    loading_problem = report.get("problems", {}).get(row.artifact) if answers else None
+    return StudentView(
+        artifact=row.artifact,
+        kind=row.kind,
+        gate_outcome=row.gate_outcome,
+        stage=str(stage),
+        share=share,
+        job_id=row.job_id,
+        parent=row.parent,
+        registered_at_us=row.registered_at_us,
+        loaded=row.artifact in report.get("loaded", ()),
+        problem=manifest if isinstance(manifest, str) else loading_problem,
+        thresholds=trusted.certificate.thresholds if trusted else {},
+        max_disagreement=trusted.certificate.max_disagreement if trusted else None,
+        outcome=verdict.outcome if verdict else None,
+        reasons=verdict.reasons if verdict else (),
+        alarm=alarm.id if alarm else None,
+    )
+
+
+def _slices(
+    session: Session, control: Control, task: TaskSection, stages: TaskStages, rows: list[StudentRow]
+) -> list[dict[str, Any]]:
+    """One line for each slice of each student that answers: at its gate, over its life, and lately."""
+    lines = []
+    for row in rows:
+        if row.artifact in stages.answering:
+            lines.extend(_slice_lines(session, control, task, row))
+    return lines
+
+
+def _slice_lines(
+    session: Session, control: Control, task: TaskSection, row: StudentRow
+) -> list[dict[str, Any]]:
+    recent_us = RECENT_WINDOWS * control.configuration.monitor.window_seconds * 1_000_000
+    whole = slice_reports(merged_sums(session, task.name, row.artifact), task.rules, task.gate.bar)
+    recent = merged_sums(session, task.name, row.artifact, since_us=now_us() - recent_us)
+    lately = {report.slice: report for report in slice_reports(recent, task.rules, task.gate.bar)}
+    manifest = manifest_of(control.data_directory, row)
+    gate = {line.slice: line for line in manifest.gate.verdicts} if isinstance(manifest, Manifest) else {}
+    thresholds = manifest.certificate.thresholds if isinstance(manifest, Manifest) else {}
+    return [
+        {
+            "artifact": row.artifact,
+            **report.plain(),
+            "threshold": thresholds.get(report.slice),
+            "gate": gate[report.slice].model_dump() if report.slice in gate else None,
+            "now": lately[report.slice].plain() if report.slice in lately else None,
+        }
+        for report in whole
+    ]

@@ -1,0 +1,1 @@
+"""Measures: folds pairs into sums per slice, judges them, raises alarms and opens distillation jobs."""

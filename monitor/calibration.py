@@ -1,0 +1,80 @@
+"""Calibration error from binned sums: how far confidence lies from how often the student was right.
+
+A bin holds its lower edge and not its upper one, and the last bin holds 1.0 too.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Sums over the answers whose confidence fell into one bin."""
+
+    count: int
+    confidence: float  # sum
+    right: int
+
+    @property
+    def gap(self) -> float:
+        """Mean confidence minus the share that was right: above 0 is overconfident."""
+        return (self.confidence - self.right) / self.count
+
+
+@cache
+def edges(bins: int) -> tuple[float, ...]:
+    """Lower edges of equally wide bins over [0, 1]."""
+    return tuple(index / bins for index in range(bins))
+
+
+def bin_of(confidence: float, bins: int) -> int:
+    """The bin that holds a confidence. Compares with the edges themselves: 0.29 * 100 falls below 29."""
+    return max(0, bisect_right(edges(bins), confidence) - 1)
+
+
+def reliability(confidences: Sequence[float], right: Sequence[bool], bins: int) -> list[ReliabilityBin]:
+    """Bin single answers, for callers that hold them all."""
+    members: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    for confidence, hit in zip(confidences, right, strict=True):
+        members[bin_of(confidence, bins)].append((confidence, hit))
+    return [ReliabilityBin(len(m), math.fsum(c for c, _ in m), sum(h for _, h in m)) for m in members]
+
+
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Expected calibration error: mean absolute gap, weighted by count; nan without answers."""
+    return _weighted(bins, lambda b: abs(b.gap))
+
+
+def squared_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Root of the mean squared gap. Biased upwards where bins are small; nan without answers."""
+    return math.sqrt(_weighted(bins, lambda b: b.gap**2))
+
+
+def debiased_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """The same with each bin's own noise taken off (Kumar, Liang and Ma 2019); nan without answers.
+
+    A bin with a single answer tells nothing about its noise and counts as 0.
+    """
+    square = _weighted(bins, _debiased_square)
+    return square if math.isnan(square) else math.sqrt(max(0.0, square))
+
+
+def greatest_gap(bins: Sequence[ReliabilityBin]) -> float:
+    """Maximum calibration error: the largest absolute gap of a bin; nan without answers."""
+    return max((abs(b.gap) for b in bins if b.count), default=math.nan)
+
+
+def _debiased_square(b: ReliabilityBin) -> float:
+    if b.count < 2:
+        return 0.0
+    share = b.right / b.count
+    return b.gap**2 - share * (1 - share) / (b.count - 1)
+
+
+def _weighted(bins: Sequence[ReliabilityBin], value: Callable[[ReliabilityBin], float]) -> float:
+    """Mean over the answers; nan without any."""
+    total = sum(b.count for b in bins)
+    return math.fsum(b.count * value(b) for b in bins if b.count) / total if total else math.nan

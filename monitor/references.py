@@ -1,0 +1,29 @@
+"""The gate reports of the students that answer, read once from their verified artifacts."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ledger.artifacts import ArtifactError, GateReport, Manifest, artifact_folder, verify
+
+Digests = Mapping[str, Mapping[str, str]]  # task -> artifact -> manifest digest
+Reports = dict[str, dict[str, GateReport | None]]
+
+
+def gate_reports(data_directory: Path, answering: Digests) -> tuple[Reports, dict[str, str]]:
+    """By task and artifact, None where an artifact cannot be read; and why, by artifact."""
+    reports: Reports = {}
+    problems: dict[str, str] = {}
+    for task, students in answering.items():
+        reports[task] = {}
+        for artifact, digest in students.items():
+            try:
+                reports[task][artifact] = _manifest(data_directory, artifact, digest).gate
+            except (ArtifactError, OSError) as error:
+                reports[task][artifact], problems[artifact] = None, str(error)
+    return reports, problems
+
+
+@cache  # an artifact never changes, and what raises is not kept
+def _manifest(data_directory: Path, artifact: str, digest: str) -> Manifest:
+    return verify(artifact_folder(data_directory, artifact), digest)

@@ -1,0 +1,264 @@
+"""Everything that is kept of a slice, as exact integers: merging is adding, and dividing comes last.
+
+Real-valued sums are fixed point, whole multiples of 2**-32: integer addition is associative, so any split
+over windows, ticks or processes merges to bit-identical sums, which float addition would not.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from itertools import accumulate
+from operator import attrgetter
+from typing import Any
+
+from monitor.calibration import ReliabilityBin, bin_of, calibration_error, debiased_calibration_error
+from monitor.divergence import (
+    brier,
+    cross_entropy_nats,
+    is_clipped,
+    jensen_shannon_bits,
+    kullback_leibler_nats,
+    normalised,
+    total_variation,
+)
+from monitor.pairs import Pair
+
+FORMAT = 1  # of the JSON form; a change of bins or unit needs another number
+UNIT = 2**32  # fixed point: 1.0 is stored as this
+RELIABILITY_BINS = 20
+COVERAGE_EDGES = 100  # confidence thresholds 0.00, 0.01, ... 0.99 that a certificate may use
+
+Vector = tuple[tuple[int, int], ...]  # (index, count) by rising index, no count of 0
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSums:
+    """Sums over the pairs of a slice; reliability and label vectors are indexed by bin, classes by class."""
+
+    pairs: int = 0
+    agreements: int = 0
+    total_variation: int = 0  # fixed point
+    divergence_bits: int = 0  # fixed point, Jensen-Shannon
+    kl_nats: int = 0  # fixed point, teacher to student
+    kl_clipped: int = 0  # pairs where the probability floor changed kl_nats and nll_nats
+    brier: int = 0  # fixed point
+    nll_nats: int = 0  # fixed point
+    reliability_pairs: Vector = ()  # against the teacher
+    reliability_confidence: Vector = ()  # fixed point
+    reliability_right: Vector = ()
+    coverage_pairs: Vector = ()  # pairs by confidence, in COVERAGE_EDGES bins
+    coverage_disagreements: Vector = ()
+    teacher_classes: Vector = ()
+    student_classes: Vector = ()
+    both_right: int = 0  # against true labels, as are all below
+    student_alone_right: int = 0
+    teacher_alone_right: int = 0
+    both_wrong: int = 0
+    label_pairs: Vector = ()
+    label_confidence: Vector = ()  # fixed point
+    label_right: Vector = ()
+
+    @classmethod
+    def empty(cls) -> "SliceSums":
+        return cls()
+
+    @classmethod
+    def of_pair(cls, pair: Pair) -> "SliceSums":
+        """Sums of one pair, without its label."""
+        p, q = normalised(pair.teacher.probabilities or ()), normalised(pair.student.probabilities or ())
+        confidence, agrees = pair.student.confidence, pair.agrees
+        bin_index, edge_index = bin_of(confidence, RELIABILITY_BINS), bin_of(confidence, COVERAGE_EDGES)
+        return cls(
+            pairs=1,
+            agreements=int(agrees),
+            total_variation=fixed(total_variation(p, q)),
+            divergence_bits=fixed(jensen_shannon_bits(p, q)),
+            kl_nats=fixed(kullback_leibler_nats(p, q)),
+            kl_clipped=int(is_clipped(p, q)),
+            brier=fixed(brier(p, q)),
+            nll_nats=fixed(cross_entropy_nats(p, q)),
+            reliability_pairs=_at(bin_index, 1),
+            reliability_confidence=_at(bin_index, fixed(min(confidence, 1.0))),
+            reliability_right=_at(bin_index, int(agrees)),
+            coverage_pairs=_at(edge_index, 1),
+            coverage_disagreements=_at(edge_index, int(not agrees)),
+            teacher_classes=_at(pair.teacher.top, 1),
+            student_classes=_at(pair.student.top, 1),
+        )
+
+    @classmethod
+    def of_label(cls, pair: Pair, label: int) -> "SliceSums":
+        """What the true class of a pair adds to the sums of that pair."""
+        student, teacher = pair.student.top == label, pair.teacher.top == label
+        bin_index = bin_of(pair.student.confidence, RELIABILITY_BINS)
+        return cls(
+            both_right=int(student and teacher),
+            student_alone_right=int(student and not teacher),
+            teacher_alone_right=int(teacher and not student),
+            both_wrong=int(not student and not teacher),
+            label_pairs=_at(bin_index, 1),
+            label_confidence=_at(bin_index, fixed(min(pair.student.confidence, 1.0))),
+            label_right=_at(bin_index, int(student)),
+        )
+
+    def merge(self, other: "SliceSums") -> "SliceSums":
+        """The sums over both sets of pairs."""
+        return merged((self, other))
+
+    def subtract(self, other: "SliceSums") -> "SliceSums":
+        """The sums without what `other` had added: how a corrected label takes the old one back."""
+        return self.merge(other._negated())
+
+    def _negated(self) -> "SliceSums":
+        return SliceSums(*map(_negative, _values(self)))
+
+    def to_json(self) -> dict[str, Any]:
+        """What is not 0."""
+        return {"format": FORMAT} | {
+            name: value for name, value in zip(_NAMES, _values(self), strict=True) if value
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "SliceSums":
+        """Raises ValueError when another release wrote sums of another format."""
+        if document.get("format") != FORMAT:
+            raise ValueError(
+                f"sums of format {document.get('format')!r} cannot be read; this release knows {FORMAT}"
+            )
+        return cls(**{name: _read(value) for name, value in document.items() if name != "format"})
+
+    # --- divided last; nan where there is nothing to divide by ---------------------------------------
+
+    @property
+    def disagreements(self) -> int:
+        return self.pairs - self.agreements
+
+    @property
+    def fidelity(self) -> float:
+        """Share of pairs with the teacher's top class."""
+        return _ratio(self.agreements, self.pairs)
+
+    @property
+    def mean_total_variation(self) -> float:
+        return _ratio(self.total_variation, self.pairs * UNIT)
+
+    @property
+    def mean_divergence_bits(self) -> float:
+        return _ratio(self.divergence_bits, self.pairs * UNIT)
+
+    @property
+    def mean_kl_nats(self) -> float:
+        return _ratio(self.kl_nats, self.pairs * UNIT)
+
+    @property
+    def mean_brier(self) -> float:
+        return _ratio(self.brier, self.pairs * UNIT)
+
+    @property
+    def mean_nll_nats(self) -> float:
+        return _ratio(self.nll_nats, self.pairs * UNIT)
+
+    @property
+    def labelled(self) -> int:
+        """Pairs whose true label is known."""
+        return self.both_right + self.student_alone_right + self.teacher_alone_right + self.both_wrong
+
+    @property
+    def accuracy(self) -> float:
+        """Share of labelled pairs where the student is right."""
+        return _ratio(self.both_right + self.student_alone_right, self.labelled)
+
+    @property
+    def teacher_accuracy(self) -> float:
+        return _ratio(self.both_right + self.teacher_alone_right, self.labelled)
+
+    @property
+    def student_regret(self) -> float:
+        """Share of labelled pairs where the teacher alone is right: what serving the student costs."""
+        return _ratio(self.teacher_alone_right, self.labelled)
+
+    @property
+    def reliability(self) -> list[ReliabilityBin]:
+        """Bins against the teacher's answer."""
+        return _bins(self.reliability_pairs, self.reliability_confidence, self.reliability_right)
+
+    @property
+    def label_reliability(self) -> list[ReliabilityBin]:
+        """Bins against true labels."""
+        return _bins(self.label_pairs, self.label_confidence, self.label_right)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error against the teacher."""
+        return calibration_error(self.reliability)
+
+    @property
+    def debiased_calibration_error(self) -> float:
+        return debiased_calibration_error(self.reliability)
+
+    @property
+    def label_calibration_error(self) -> float:
+        """Expected calibration error against true labels."""
+        return calibration_error(self.label_reliability)
+
+    @property
+    def accepted(self) -> list[tuple[int, int]]:
+        """(pairs, disagreements) with confidence at or above each of the COVERAGE_EDGES thresholds."""
+        pairs, disagreements = (
+            list(accumulate(reversed(_filled(vector, COVERAGE_EDGES))))[::-1]
+            for vector in (self.coverage_pairs, self.coverage_disagreements)
+        )
+        return list(zip(pairs, disagreements, strict=True))
+
+
+def merged(parts: Iterable[SliceSums]) -> SliceSums:
+    """The sums over all parts; empty for none."""
+    totals = [_total(column) for column in zip(*map(_values, parts), strict=True)]
+    return SliceSums(*totals) if totals else SliceSums.empty()
+
+
+def fixed(value: float) -> int:
+    """A real number as a whole multiple of 1 / UNIT."""
+    return round(value * UNIT)
+
+
+_NAMES = tuple(field.name for field in fields(SliceSums))
+
+
+_values = attrgetter(*_NAMES)
+
+
+def _total(column: tuple[Any, ...]) -> Any:
+    if isinstance(column[0], int):
+        return sum(column)
+    counts: dict[int, int] = {}
+    for vector in column:
+        for index, count in vector:
+            counts[index] = counts.get(index, 0) + count
+    return tuple(sorted((index, count) for index, count in counts.items() if count))
+
+
+def _filled(vector: Vector, length: int) -> list[int]:
+    counts = dict(vector)
+    return [counts.get(index, 0) for index in range(length)]
+
+
+def _at(index: int, count: int) -> Vector:
+    return ((index, count),) if count else ()
+
+
+def _negative(value: Any) -> Any:
+    return -value if isinstance(value, int) else tuple((index, -count) for index, count in value)
+
+
+def _read(value: Any) -> Any:
+    return value if isinstance(value, int) else tuple((index, count) for index, count in value)
+
+
+def _bins(counts: Vector, confidence: Vector, right: Vector) -> list[ReliabilityBin]:
+    columns = [_filled(vector, RELIABILITY_BINS) for vector in (counts, confidence, right)]
+    return [ReliabilityBin(n, c / UNIT, r) for n, c, r in zip(*columns, strict=True)]
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

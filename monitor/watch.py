@@ -1,0 +1,223 @@
+"""Keeps one detector for every slice of every student that answers now, and raises its alarms."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlmodel import Session, col, delete, select
+
+from ledger.artifacts import GateReport
+from ledger.audit import append_audit
+from ledger.configuration import MonitorSection, TaskSection
+from ledger.jobs import JobCause, create_job, last_finished_job, open_job
+from ledger.slices import OVERALL
+from ledger.tables import AlarmRow, DetectorRow, StudentRow
+from monitor.baseline import Null, null_of
+from monitor.detector import Detector, from_json, new_detector, to_json, update
+from monitor.pairs import Pair
+from monitor.receipt import receipt_of
+from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
+
+MOST_STREAMS = 2000  # of a task: a caller's header may take any number of values, memory may not
+ACTOR = "monitor"
+
+Counts = tuple[int, int, int]  # distinct inputs, disagreements, start of the earliest exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is kept of one stream."""
+
+    null: Null
+    detector: Detector
+    silent_until_us: int = 0  # after an alarm it counts nothing until then
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "null": asdict(self.null),
+            "detector": to_json(self.detector),
+            "silent_until_us": self.silent_until_us,
+        }
+
+
+def read_watched(state: Mapping[str, Any]) -> Watched:
+    """The inverse of Watched.plain."""
+    return Watched(Null(**state["null"]), from_json(state["detector"]), state["silent_until_us"])
+
+
+def counts_by_stream(pairs: Iterable[Pair]) -> dict[Stream, Counts]:
+    """What one tick shows each stream. Identical inputs count once: a client's retries are no evidence."""
+    counts: dict[Stream, Counts] = {}
+    seen: set[tuple[str, str, str]] = set()
+    for pair in pairs:
+        for slice_name in pair.slices:
+            identity = (pair.artifact, slice_name, pair.input_digest)
+            if identity not in seen:
+                seen.add(identity)
+                stream = (pair.artifact, slice_name)
+                inputs, disagreements, at_us = counts.get(stream, (0, 0, pair.at_us))
+                counts[stream] = (inputs + 1, disagreements + (not pair.agrees), min(at_us, pair.at_us))
+    return counts
+
+
+def watch(
+    session: Session,
+    task: TaskSection,
+    monitor: MonitorSection,
+    answering: Mapping[str, GateReport | None],
+    counts: Mapping[Stream, Counts],
+    mass: float,
+    now_us: int,
+) -> list[AlarmRow]:
+    """One tick of a task's detectors, inside the caller's transaction; the alarms that it raised.
+
+    `answering` holds the gate report of every student that answers, None where it cannot be read.
+    """
+    _forget_others(session, task.name, answering)
+    before = _kept(session, task.name)
+    limit = log_threshold(task.trigger, monitor.tick_seconds)
+    after = _updated(task, before, answering, counts, mass, now_us)
+    alarming = [stream for stream in sorted(after) if after[stream].detector.log_wealth >= limit]
+    alarms = [
+        _raise_alarm(session, task, monitor, stream, after, limit, answering, now_us) for stream in alarming
+    ]
+    silent_until_us = now_us + int(task.trigger.cooldown_seconds * 1e6)
+    for stream in alarming:
+        null = after[stream].null
+        after[stream] = Watched(null, new_detector(null.m0), silent_until_us)
+    _keep(session, task.name, before, after)
+    return alarms
+
+
+def _updated(
+    task: TaskSection,
+    before: Mapping[Stream, Watched],
+    answering: Mapping[str, GateReport | None],
+    counts: Mapping[Stream, Counts],
+    mass: float,
+    now_us: int,
+) -> dict[Stream, Watched]:
+    room = max(0, MOST_STREAMS - len(before))
+    new = [stream for stream in sorted(counts) if stream not in before and stream[0] in answering][:room]
+    awake = [stream for stream in before if before[stream].silent_until_us <= now_us]
+    masses = stream_masses(awake, new, mass)
+    after = dict(before)
+    for stream, stream_mass in masses.items():
+        watched = _watched_now(task, stream, before.get(stream), answering)
+        inputs, disagreements, at_us = counts.get(stream, (0, 0, now_us))
+        detector = update(watched.detector, stream_mass, inputs, disagreements, at_us)
+        after[stream] = Watched(watched.null, detector)
+    return after
+
+
+def _watched_now(
+    task: TaskSection, stream: Stream, watched: Watched | None, answering: Mapping[str, GateReport | None]
+) -> Watched:
+    """What was kept, or a new detector where there was none or its null is another one by now."""
+    artifact, slice_name = stream
+    report = answering[artifact]
+    if watched is not None and report is None:
+        return watched  # the report cannot be read at the moment: no reason to change the null
+    null = null_of(slice_name, report, task.rules, task.gate, task.trigger)
+    if watched is not None and watched.null.m0 == null.m0:
+        return watched
+    return Watched(null, new_detector(null.m0))
+
+
+def _raise_alarm(
+    session: Session,
+    task: TaskSection,
+    monitor: MonitorSection,
+    stream: Stream,
+    after: Mapping[Stream, Watched],
+    limit: float,
+    answering: Mapping[str, GateReport | None],
+    now_us: int,
+) -> AlarmRow:
+    artifact, slice_name = stream
+    watched, overall = after[stream], after.get((artifact, OVERALL))
+    circumstances = _circumstances(session, task, artifact, answering)
+    decision, reason = decide(task.trigger, circumstances, now_us)
+    receipt = receipt_of(
+        watched.detector,
+        overall.detector if overall else None,
+        watched.null,
+        task.trigger,
+        monitor.tick_seconds,
+        limit,
+    )
+    alarm = AlarmRow(
+        task=task.name,
+        slice=slice_name,
+        artifact=artifact,
+        at_us=now_us,
+        decision=decision,
+        job_id=circumstances.open_job,
+        receipt=receipt | {"decision_reason": reason},
+    )
+    session.add(alarm)
+    session.flush()
+    if decision is Decision.JOB_OPENED:
+        alarm.job_id = create_job(session, task.name, JobCause.ALARM, task.governance.driver, alarm.id).id
+    _audit(session, alarm)
+    return alarm
+
+
+def _audit(session: Session, alarm: AlarmRow) -> None:
+    details = {
+        "alarm": alarm.id,
+        "task": alarm.task,
+        "slice": alarm.slice,
+        "artifact": alarm.artifact,
+        "decision": str(alarm.decision),
+        "job": alarm.job_id,
+    }
+    append_audit(session, ACTOR, "alarm_raised", details)
+
+
+def _circumstances(
+    session: Session, task: TaskSection, artifact: str, answering: Mapping[str, GateReport | None]
+) -> Circumstances:
+    job, finished = open_job(session, task.name), last_finished_job(session, task.name)
+    return Circumstances(
+        open_job=None if job is None else job.id,
+        last_job_finished_us=None if finished is None else finished.finished_at_us,
+        newer_student=_newer_student(session, artifact, list(answering)),
+        licensed=task.licence is not None and task.licence.distillation_allowed,
+    )
+
+
+def _newer_student(session: Session, artifact: str, answering: Sequence[str]) -> str | None:
+    alarmed = session.get(StudentRow, artifact)
+    if alarmed is None:
+        return None
+    return session.exec(
+        select(StudentRow.artifact)
+        .where(
+            col(StudentRow.artifact).in_(answering),
+            StudentRow.registered_at_us > alarmed.registered_at_us,
+        )
+        .order_by(col(StudentRow.registered_at_us).desc())
+    ).first()
+
+
+def _forget_others(session: Session, task: str, answering: Mapping[str, GateReport | None]) -> None:
+    """A student that stopped answering begins anew if it ever answers again."""
+    session.exec(
+        delete(DetectorRow).where(
+            col(DetectorRow.task) == task, col(DetectorRow.artifact).not_in(list(answering))
+        )
+    )
+
+
+def _kept(session: Session, task: str) -> dict[Stream, Watched]:
+    rows = session.exec(select(DetectorRow).where(DetectorRow.task == task))
+    return {(row.artifact, row.slice): read_watched(row.state) for row in rows}
+
+
+def _keep(
+    session: Session, task: str, before: Mapping[Stream, Watched], after: Mapping[Stream, Watched]
+) -> None:
+    for (artifact, slice_name), watched in after.items():
+        if before.get((artifact, slice_name)) != watched:
+            session.merge(DetectorRow(task=task, artifact=artifact, slice=slice_name, state=watched.plain()))

@@ -1,0 +1,5 @@
+"""`python -m stillgate` is the same as `stillgate`."""
+
+from stillgate.cli import main
+
+main()

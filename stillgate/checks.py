@@ -1,0 +1,159 @@
+"""`stillgate check`: what the types of the configuration cannot see: disk, ports, teacher, encoders, terms."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from ledger.configuration import Configuration, TaskSection
+from stillgate.exits import Exit
+from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
+from stillgate.supervisor import taken
+
+TEACHER_SECONDS = 2.0
+PLACEHOLDER = "change me"  # of the template
+
+
+class Weight(StrEnum):
+    """Whether it stops `stillgate up`."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or will be."""
+
+    weight: Weight
+    sentence: str
+
+
+def check(config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG) -> None:
+    """Say precisely what is wrong with the configuration; exit 0 if it can be run, 2 if not."""
+    configuration = configuration_of(config)
+    findings = list(findings_of(configuration))
+    for finding in findings:
+        style = "red" if finding.weight is Weight.ERROR else "yellow"
+        out.print(f"{finding.weight}: {finding.sentence}", style=style, markup=False)
+    if any(finding.weight is Weight.ERROR for finding in findings):
+        raise typer.Exit(Exit.USAGE)
+    warnings = f", {len(findings)} warning{'s' * (len(findings) > 1)}" if findings else ""
+    out.print(f"{config} can be run{warnings}", markup=False)
+
+
+def findings_of(configuration: Configuration) -> Iterator[Finding]:
+    yield from _directory(configuration.deployment.data_directory)
+    if not is_up(configuration.deployment.data_directory):  # then the ports are ours
+        for address in taken(listens(configuration)):
+            yield Finding(
+                Weight.ERROR, f"{address} is in use by another process, or is no address of this machine"
+            )
+    if not configuration.control.listen.startswith(("127.", "localhost:", "[::1]:")):
+        yield Finding(
+            Weight.WARNING,
+            f"control.listen = {configuration.control.listen} is reachable from outside and speaks plain HTTP:"
+            " put it on 127.0.0.1 or behind TLS",
+        )
+    for task in configuration.task:
+        yield from _teacher(task)
+        yield from _training(task)
+        yield from _persons(task)
+
+
+def listens(configuration: Configuration) -> list[str]:
+    """Every address that `stillgate up` listens on."""
+    return [
+        configuration.gateway.listen,
+        configuration.gateway.operations_listen,
+        configuration.control.listen,
+        configuration.monitor.listen,
+    ]
+
+
+def lock_path(data_directory: Path) -> Path:
+    return data_directory / "run" / "up.lock"
+
+
+def is_up(data_directory: Path) -> bool:
+    """Whether a `stillgate up` holds the data directory."""
+    try:
+        with lock_path(data_directory).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _directory(directory: Path) -> Iterator[Finding]:
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    if not nearest.is_dir():
+        yield Finding(Weight.ERROR, f"deployment.data_directory = {directory}: {nearest} is not a directory")
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding(Weight.ERROR, f"deployment.data_directory = {directory}: {nearest} cannot be written")
+
+
+def _teacher(task: TaskSection) -> Iterator[Finding]:
+    url = urlsplit(task.teacher.url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        with closing(socket.create_connection((url.hostname or "", port), timeout=TEACHER_SECONDS)):
+            return
+    except OSError as error:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: the teacher at {task.teacher.url} cannot be reached ({error});"
+            " callers will get 502 until it can",
+        )
+
+
+def _training(task: TaskSection) -> Iterator[Finding]:
+    if task.licence is None:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name} has no licence section: everything is measured, and no job can run until a"
+            " person has stated that the teacher's terms permit distillation",
+        )
+    elif not task.licence.distillation_allowed:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: {task.licence.decided_by} decided that the teacher's terms do not permit"
+            " distillation, so no job can run",
+        )
+    if not task.candidate:
+        yield Finding(Weight.WARNING, f"task {task.name} has no candidate section, so no job can run")
+    if task.licence is not None and task.capture.inputs == "nothing":
+        yield Finding(Weight.WARNING, f"task {task.name} stores no inputs, so a job will find no rows")
+    for candidate in task.candidate:
+        if not Path(candidate.encoder).is_dir():
+            yield Finding(
+                Weight.WARNING,
+                f"task {task.name}: encoder {candidate.encoder!r} is no folder here; a job will look for a"
+                " model of that name on the hub",
+            )
+
+
+def _persons(task: TaskSection) -> Iterator[Finding]:
+    persons = task.governance
+    unset = [name for name, value in persons.model_dump().items() if value == PLACEHOLDER]
+    if unset:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: governance.{', governance.'.join(unset)} still says {PLACEHOLDER!r}",
+        )
+    elif persons.validator in (persons.operator, persons.driver):
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: governance.validator {persons.validator!r} is the operator or the driver too,"
+            " who may not approve what they propose or have trained",
+        )

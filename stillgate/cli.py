@@ -1,0 +1,65 @@
+"""The `stillgate` command: standard output is data, standard error is talk, exit codes are in exits.py."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from stillgate import auditing, backup, checks, operating, scaffold, up, watching
+from stillgate.admin_client import AdminRefusal
+from stillgate.options import fail
+
+
+class Commands(TyperGroup):
+    """Turns a refusal of the admin API into its sentence and its exit code, for every command at once."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AdminRefusal as refusal:
+            fail(str(refusal), refusal.exit_code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Shadow-deployment inference gateway with a drift monitor and a distillation trainer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+alarm = typer.Typer(no_args_is_help=True, help="Drift alarms.")
+student = typer.Typer(no_args_is_help=True, help="Students.")
+key = typer.Typer(no_args_is_help=True, help="Keys of the admin API.")
+audit = typer.Typer(no_args_is_help=True, help="The audit log.")
+
+for command in (
+    scaffold.init,
+    checks.check,
+    up.up,
+    watching.status,
+    operating.distill,
+    operating.promote,
+    operating.approve,
+    operating.reject,
+    operating.abort,
+    operating.undo,
+    operating.label,
+    backup.backup,
+):
+    app.command()(command)
+alarm.command("show")(watching.alarm_show)
+student.command("show")(watching.student_show)
+key.command("create")(operating.key_create)
+key.command("revoke")(operating.key_revoke)
+audit.command("verify")(auditing.audit_verify)
+for name, group in (("alarm", alarm), ("student", student), ("key", key), ("audit", audit)):
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

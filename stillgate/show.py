@@ -1,0 +1,210 @@
+"""How the admin API's documents look in a terminal: tables for people, never read back by a program."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ledger.clock import iso
+
+Document = Mapping[str, Any]
+
+_STYLES = {
+    "pass": "green",
+    "healthy": "green",
+    "succeeded": "green",
+    "full": "green",
+    "canary": "green",
+    "fail": "red",
+    "failed": "red",
+    "degraded": "red",
+    "rolled_back": "red",
+    "inconclusive": "yellow",
+    "paused": "yellow",
+    "doing": "yellow",
+}
+
+
+def show_status(document: Document) -> RenderableType:
+    """What serves, whether the student is safe, who must act."""
+    return Group(
+        Text.assemble(document["deployment"], "  ", word(document["health"])),
+        *(Text(f"  ! {problem}", style="red") for problem in document["problems"]),
+        *(part for task in document["tasks"] for part in _task(task, document)),
+        *_gateways(document),
+    )
+
+
+def word(text: str) -> Text:
+    return Text(text.replace("_", " "), style=_STYLES.get(text, ""))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _task(task: Document, document: Document) -> Iterator[RenderableType]:
+    yield Text()
+    yield Text.assemble(("task " + task["task"], "bold"), f"  revision {task['revision']}: {serves(task)}")
+    if task["students"]:
+        yield _students(task)
+    for artifact in dict.fromkeys(line["artifact"] for line in task["slices"]):
+        yield Text()
+        yield _slices(task, artifact, document["recent_seconds"])
+    yield from _open_jobs(task)
+    for alarm in task["alarms"][:3]:
+        yield Text(
+            f"alarm {alarm['id']} on slice {alarm['slice']} of {alarm['artifact']}, {iso(alarm['at_us'])}:"
+            f" {alarm['decision'].replace('_', ' ')}"
+            + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
+        )
+    for act in document["acts"]:
+        if act["task"] == task["task"]:
+            yield Text.assemble((act["who"], "bold"), f": {act['what']}\n    ", (act["command"], "cyan"))
+
+
+def serves(task: Document) -> str:
+    """One sentence on who answers callers."""
+    serving = task["serving"]
+    if serving is None:
+        shadow = sum(student["stage"] == "shadow" for student in task["students"])
+        return f"the teacher serves everything; {shadow or 'no'} student{'s' * (shadow != 1)} in shadow"
+    return (
+        f"{serving['artifact']} serves {percent(serving['share'], 0)} of requests where its certificate"
+        " allows, the teacher the rest"
+    )
+
+
+def _students(task: Document) -> Table:
+    table = _table("student", "stage", "share>", "kind", "gate", "live verdict", "why")
+    for student in task["students"]:
+        table.add_row(
+            student["artifact"],
+            word(student["stage"]),
+            percent(student["share"], 0) if student["share"] else "",
+            student["kind"],
+            word(student["gate_outcome"]),
+            word(student["outcome"] or ""),
+            Text(student["problem"] or "; ".join(student["reasons"])),
+        )
+    return table
+
+
+def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
+    table = _table(
+        "slice", "bar>", "at its gate>", "live>", "95 %>", f"last {recent_seconds:g} s>", "pairs>",
+        "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
+    )  # fmt: skip
+    for line in task["slices"]:
+        if line["artifact"] == artifact:
+            table.add_row(*_slice(line))
+    return table
+
+
+def _slice(line: Document) -> list[RenderableType]:
+    error, threshold = line["calibration_error"], line["threshold"]
+    return [
+        Text(line["slice"] + (" *" if line["critical"] else "")),
+        percent(line["bar"], 0),
+        _share(line["gate"], None),
+        _share(line, line["bar"]),
+        "" if line["fidelity_low"] is None else f"{line['fidelity_low']:.3f}-{line['fidelity_high']:.3f}",
+        _share(line["now"], line["bar"]),
+        str(line["pairs"]),
+        percent(line["accuracy"]),
+        percent(line["teacher_accuracy"]),
+        "-" if error is None else f"{error:.3f}",
+        "teacher" if threshold is None else f"{threshold:.2f}",
+    ]
+
+
+def _share(part: Document | None, bar: float | None) -> Text:
+    """Agreements over pairs, red below the bar."""
+    if part is None or not part["pairs"]:
+        return Text("-")
+    share = part["agreements"] / part["pairs"]
+    return Text(percent(share), style="red" if bar is not None and share < bar else "")
+
+
+def _open_jobs(task: Document) -> Iterator[Text]:
+    for job in task["jobs"]:
+        if job["status"] in ("todo", "doing"):
+            yield Text(f"job {job['id']} {job['status']}: {job['phase']} {percent(job['progress'], 0)}")
+
+
+def _gateways(document: Document) -> Iterator[RenderableType]:
+    if document["gateways"]:
+        yield Text()
+        table = _table("gateway", "requests>", "recorded>", "dropped>", "pending>", "dropped by reason")
+        for gateway in document["gateways"]:
+            dropped = gateway["dropped"]
+            counts = [gateway["requests"], gateway["recorded"], sum(dropped.values()), gateway["pending"]]
+            reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
+            table.add_row(gateway["gateway"], *map(str, counts), reasons)
+        yield table
+
+
+def show_student(document: Document) -> RenderableType:
+    """Gate report, certificate and lineage of one student."""
+    manifest = document["manifest"]
+    head = Text.assemble(
+        (document["artifact"], "bold"), "  ", word(document["stage"]), f"  {document['kind']}"
+    )
+    if manifest is None:
+        return Group(head, Text(f"  ! {document['problem']}", style="red"))
+    lineage = manifest["lineage"]
+    return Group(
+        head,
+        Text(
+            f"job {lineage['job_id']} ({lineage['cause']}), parent {lineage['parent'] or 'none'},"
+            f" teacher epoch {lineage['teacher_epoch']}, {manifest['milliseconds_per_answer']:.3f} ms an answer"
+        ),
+        Text.assemble("gate ", word(manifest["gate"]["outcome"]), f" at alpha {manifest['gate']['alpha']:g}"),
+        *(Text(f"  {reason}") for reason in manifest["gate"]["reasons"]),
+        _gate_table(manifest),
+    )
+
+
+def _gate_table(manifest: Document) -> Table:
+    table = _table("slice", "verdict", "pairs>", "agree>", "lower bound>", "bar>", "serves from>", "reason")
+    thresholds = manifest["certificate"]["thresholds"]
+    for line in manifest["gate"]["verdicts"]:
+        threshold = thresholds.get(line["slice"])
+        table.add_row(
+            Text(line["slice"] + (" *" if line["critical"] else "")),
+            word(line["outcome"]),
+            str(line["pairs"]),
+            str(line["agreements"]),
+            f"{line['lower_bound']:.3f}",
+            "-" if line["bar"] is None else f"{line['bar']:.3f}",
+            "teacher" if threshold is None else f"{threshold:.2f}",
+            Text(line["reason"]),
+        )
+    return table
+
+
+def show_alarm(document: Document, replayed: float | None) -> RenderableType:
+    """An alarm with its receipt, and what the receipt's own counts lead to now."""
+    table = _table("receipt", "")
+    for name, value in document["receipt"].items():
+        text = f"{len(value)} ticks, see -o json" if name == "ticks" else str(value)
+        table.add_row(name, Text(text))
+    if replayed is not None:
+        table.add_row("log_wealth, replayed", f"{replayed}")
+    return Group(
+        Text(
+            f"alarm {document['id']}: slice {document['slice']} of {document['artifact']} in task"
+            f" {document['task']}, {iso(document['at_us'])}; {document['decision'].replace('_', ' ')}"
+        ),
+        table,
+    )
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """Columns that end in > are numbers."""
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", header_style="dim")
+    for column in columns:
+        table.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left")
+    return table

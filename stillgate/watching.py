@@ -1,0 +1,101 @@
+"""`stillgate status`, `alarm show`, `student show`: commands that look."""
+
+import json
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.live import Live
+
+from monitor.receipt import replay_alarm
+from stillgate.admin_client import AdminClient, client_for
+from stillgate.exits import Exit
+from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, fail, out
+from stillgate.show import show_alarm, show_status, show_student
+
+WATCH_SECONDS = 2.0
+
+
+class Output(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for scripts.")]
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
+    output: OutputOption = Output.TABLE,
+    config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
+    key: KeyOption = "",
+) -> None:
+    """What serves now, is the student safe, who must act. Exit 0 if healthy, 1 if degraded or paused."""
+    client = client_for(config, key)
+    document = client.get("/status")
+    if watch and output is Output.TABLE:
+        document = _watch(client, document)
+    else:
+        _print(document, output, show_status(document))
+    if document["health"] != "healthy":
+        raise typer.Exit(Exit.FAILED)
+
+
+def _watch(client: AdminClient, document: dict[str, Any]) -> dict[str, Any]:
+    """Redraw until interrupted; the last document decides the exit code."""
+    try:
+        with Live(show_status(document), console=out, auto_refresh=False, screen=out.is_terminal) as live:
+            while True:
+                time.sleep(WATCH_SECONDS)
+                document = client.get("/status")
+                live.update(show_status(document), refresh=True)
+    except KeyboardInterrupt:
+        return document
+
+
+def alarm_show(
+    alarm: Annotated[int, typer.Argument(help="Number of the alarm.")],
+    output: OutputOption = Output.TABLE,
+    config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
+    key: KeyOption = "",
+) -> None:
+    """Show an alarm with its receipt, and compute it again from the receipt."""
+    document = client_for(config, key).get(f"/alarms/{alarm}")
+    _print(document, output, show_alarm(document, _replay(document["receipt"])))
+
+
+def _replay(receipt: Mapping[str, Any]) -> float | None:
+    """None for a receipt of another format."""
+    try:
+        return replay_alarm(receipt)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def student_show(
+    artifact: Annotated[str, typer.Argument(help="Name of the student, e.g. s-0123456789ab.")],
+    output: OutputOption = Output.TABLE,
+    config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
+    key: KeyOption = "",
+) -> None:
+    """Show a student's gate report, certificate and lineage."""
+    client = client_for(config, key)
+    tasks = client.get("/status")["tasks"]
+    owners = [task["task"] for task in tasks if any(s["artifact"] == artifact for s in task["students"])]
+    if not owners:
+        fail(f"there is no student {artifact!r}; `stillgate status` lists them", Exit.USAGE)
+    document = client.get(f"/tasks/{owners[0]}/students/{artifact}")
+    _print(document, output, show_student(document))
+
+
+def _print(document: Mapping[str, Any], output: Output, table: RenderableType) -> None:
+    if output is Output.JSON:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        out.print(table)

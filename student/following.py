@@ -1,0 +1,115 @@
+"""Follows the stages in the control file: loads who shall answer, unloads the others, and reports it."""
+
+import asyncio
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ledger.configuration import Configuration
+from ledger.control_file import open_control_file, open_control_file_read_only, transaction
+from ledger.heartbeats import leave_heartbeat
+from ledger.schema import SchemaTooNew
+from student.loading import Problem, Wanted, load, next_steps, read_wanted
+from student.session import Student
+
+POLL_SECONDS = 0.25
+HEARTBEAT_SECONDS = 5.0  # at most; a change is reported at once
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Following:
+    """The loaded students, and what keeps them equal to the stages. Its slow work runs in one thread."""
+
+    configuration: Configuration
+    students: dict[str, Student] = field(default_factory=dict)  # artifact -> student, changed in the loop
+    inputs: dict[str, int] = field(default_factory=dict)  # counts of the queue, for the heartbeat
+    _digests: dict[str, str] = field(default_factory=dict)
+    _problems: dict[str, Problem] = field(default_factory=dict)
+    _trouble: str = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        engine = open_control_file_read_only(self.configuration.deployment.data_directory)
+        tasks = [task.name for task in self.configuration.task]
+        reported_at, changed = 0.0, True
+        with ThreadPoolExecutor(1, "load") as thread:
+            while True:
+                try:
+                    wanted = await loop.run_in_executor(thread, read_wanted, engine, tasks)
+                except SQLAlchemyError as error:  # before the first start of the others there is no file
+                    self._note_trouble(
+                        f"The stages cannot be read, the loaded students stay: {_cause(error)}"
+                    )
+                else:
+                    changed = await self._apply(loop, thread, wanted) or changed
+                if changed or loop.time() - reported_at >= HEARTBEAT_SECONDS:
+                    await loop.run_in_executor(thread, self._leave_heartbeat)
+                    reported_at, changed = loop.time(), False
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _apply(
+        self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor, wanted: list[Wanted]
+    ) -> bool:
+        """Unload first, to make room; tell whether anything changed."""
+        steps = next_steps(wanted, self._digests, self._problems, time.monotonic())
+        for artifact in steps.forget:
+            del self._problems[artifact]
+        for artifact in steps.unload:
+            del self._digests[artifact]
+            self.students.pop(artifact)
+            log.info("%s no longer answers. action=unloaded", artifact)
+        for entry in steps.load:
+            data_directory = self.configuration.deployment.data_directory
+            outcome = await loop.run_in_executor(
+                thread, load, entry, data_directory, self.configuration.student
+            )
+            self._loaded(entry, outcome)
+        return bool(steps.forget or steps.unload or steps.load)
+
+    def _loaded(self, wanted: Wanted, outcome: Student | Problem) -> None:
+        if isinstance(outcome, Problem):
+            previous = self._problems.get(wanted.artifact)
+            if previous is None or previous.message != outcome.message:
+                log.error("%s cannot answer: %s. action=load_failed", wanted.artifact, outcome.message)
+            self._problems[wanted.artifact] = outcome
+            return
+        self._problems.pop(wanted.artifact, None)
+        self._digests[wanted.artifact] = wanted.manifest_digest
+        self.students[wanted.artifact] = outcome
+        log.info("%s answers from now on. action=loaded", wanted.artifact)
+
+    def _leave_heartbeat(self) -> None:
+        """In the loading thread. A control file that cannot be written costs the heartbeat, nothing else."""
+        report = {
+            "pid": os.getpid(),
+            "loaded": sorted(self._digests),
+            "problems": {artifact: problem.message for artifact, problem in self._problems.items()},
+            "inputs": dict(self.inputs),
+        }
+        try:
+            engine = open_control_file(self.configuration.deployment.data_directory)
+            with transaction(engine) as session:
+                leave_heartbeat(session, "student", report)
+            engine.dispose()
+        except (SQLAlchemyError, SchemaTooNew, OSError) as error:
+            self._note_trouble(f"The heartbeat cannot be written: {_cause(error)}")
+        else:
+            self._trouble = ""
+
+    def _note_trouble(self, sentence: str) -> None:
+        """Once for each run of the same trouble."""
+        if sentence != self._trouble:
+            self._trouble = sentence
+            log.warning("%s. action=store_trouble", sentence)
+
+
+def _cause(error: Exception) -> object:
+    """The driver's own words; SQLAlchemy adds the statement and a web address on further lines."""
+    return error.orig if isinstance(error, DBAPIError) else error

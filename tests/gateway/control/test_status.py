@@ -1,0 +1,192 @@
+"""The status document: what serves, whether it is safe, who must act, and what is wrong."""
+
+from typing import Any
+
+import pytest
+
+from ledger.control_file import transaction
+from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.heartbeats import leave_heartbeat
+from ledger.stages import Stage
+from ledger.tables import HeartbeatRow, JobRow
+from ledger.tally import Drop, Tally
+from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm
+from tests.ledger.builders import build_exchange
+
+
+def _status(desk: Desk) -> dict[str, Any]:
+    response = desk.ask("vera", "GET", "/api/v1/status")
+    assert response.status_code == 200, response.text
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def _alive(desk: Desk, *loaded: str, problems: dict[str, str] | None = None) -> None:
+    with transaction(desk.engine) as session:
+        leave_heartbeat(session, "monitor", {})
+        leave_heartbeat(session, "student", {"loaded": list(loaded), "problems": problems or {}})
+
+
+def test_a_deployment_without_a_student_is_healthy(desk: Desk) -> None:
+    """It records, the teacher serves, and an operator may train the first student."""
+    _alive(desk)
+    status = _status(desk)
+    assert (status["health"], status["problems"], status["tasks"][0]["serving"]) == ("healthy", [], None)
+    assert [act["command"] for act in status["acts"]] == ['stillgate distill topics --reason "..."']
+
+
+def test_a_student_that_passes_may_be_promoted(desk: Desk, student: str) -> None:
+    """The command that does it is told."""
+    _alive(desk, student)
+    status = _status(desk)
+    assert status["health"] == "healthy"
+    assert status["tasks"][0]["students"][0]["outcome"] == "pass"
+    assert status["acts"][0]["command"].startswith("stillgate promote topics --to canary")
+
+
+def test_an_open_proposal_pauses_and_names_who_must_act(desk: Desk, student: str) -> None:
+    """Not the one who proposed it."""
+    _alive(desk, student)
+    proposal = desk.propose().json()["id"]
+    status = _status(desk)
+    assert status["health"] == "paused"
+    (act,) = status["acts"]
+    assert act["who"] == "a validator other than olga"
+    assert act["command"].startswith(f"stillgate approve {proposal} ")
+
+
+def test_a_drifted_student_degrades_and_asks_for_a_successor(desk: Desk, student: str) -> None:
+    """Until a job runs that trains one."""
+    _alive(desk, student)
+    raise_alarm(desk.engine, student)
+    status = _status(desk)
+    assert status["health"] == "degraded"
+    assert status["acts"][0]["what"] == f"train a successor of {student}"
+    with transaction(desk.engine) as session:
+        session.add(JobRow(task=TASK, cause="alarm", opened_by="dora", opened_at_us=1))
+    assert _status(desk)["acts"] == []
+
+
+def test_the_drift_of_an_older_student_is_history(desk: Desk) -> None:
+    """Its successor answers already."""
+    old = add_student(desk.engine, desk.data_directory, seed=1)
+    raise_alarm(desk.engine, old)
+    new = add_student(desk.engine, desk.data_directory, seed=2)
+    give_pairs(desk.engine, new, {"all": (300, 295)})
+    _alive(desk, old, new)
+    assert _status(desk)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"), [(None, "is not loaded"), ("it answers NaN", "cannot be used: it answers NaN")]
+)
+def test_a_student_that_cannot_answer_degrades(
+    desk: Desk, student: str, problem: str | None, said: str
+) -> None:
+    """With what the student process says about it."""
+    _alive(desk, problems={student: problem} if problem else {})
+    status = _status(desk)
+    assert status["health"] == "degraded"
+    assert said in status["problems"][0]
+
+
+def test_a_damaged_manifest_is_a_problem_of_the_student(desk: Desk, student: str) -> None:
+    """The document still comes, with nothing believed that the manifest says."""
+    _alive(desk, student)
+    (desk.data_directory / "artifacts" / student / "manifest.json").write_text("{}")
+    shown = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/students/{student}").json()
+    assert (shown["manifest"], "digest" in shown["problem"]) == (None, True)
+    assert _status(desk)["tasks"][0]["students"][0]["thresholds"] == {}
+
+
+@pytest.mark.parametrize("age_seconds", [None, 61])
+def test_a_monitor_that_is_silent_degrades(desk: Desk, age_seconds: int | None) -> None:
+    """Nothing measures the student then."""
+    _alive(desk)
+    with transaction(desk.engine) as session:
+        row = session.get(HeartbeatRow, "monitor")
+        assert row is not None
+        if age_seconds is None:
+            session.delete(row)
+        else:
+            row.at_us -= age_seconds * 1_000_000
+    status = _status(desk)
+    assert (status["health"], "monitor" in status["problems"][0]) == ("degraded", True)
+
+
+def test_slices_without_pairs_have_no_numbers(desk: Desk) -> None:
+    """null, never NaN: JSON has none."""
+    artifact = add_student(desk.engine, desk.data_directory)
+    give_pairs(desk.engine, artifact, {"all": (0, 0)})
+    (line,) = _status(desk)["tasks"][0]["slices"]
+    assert (line["pairs"], line["fidelity"], line["accuracy"]) == (0, None, None)
+
+
+def test_each_slice_shows_its_gate_its_life_and_its_threshold(desk: Desk, student: str) -> None:
+    """Before and now stand side by side."""
+    lines = {line["slice"]: line for line in _status(desk)["tasks"][0]["slices"]}
+    assert (lines["all"]["gate"]["pairs"], lines["all"]["pairs"], lines["all"]["threshold"]) == (
+        600,
+        300,
+        0.6,
+    )
+    assert (lines["area=eu"]["gate"], lines["area=eu"]["critical"]) == (None, True)
+
+
+def test_the_accounts_of_a_gateway_add_up(desk: Desk) -> None:
+    """requests = recorded + dropped + pending, over closed blocks and the running one."""
+    path = exchange_path(desk.data_directory, "g0")
+    file, tally = ExchangeFile(path), Tally(path.with_suffix(".tally"))
+    first = file.open_block()
+    file.append([build_exchange(first), build_exchange(first + 1)], [])
+    file.close_block(first, 5, {Drop.SHUTDOWN: 1})
+    tally.begin(file.open_block())
+    numbers = [tally.start_request() for _ in range(4)]
+    file.append([build_exchange(numbers[0])], [])
+    tally.drop(Drop.STORE_FAILED)
+    (gateway,) = _status(desk)["gateways"]
+    assert (gateway["requests"], gateway["recorded"], gateway["pending"]) == (9, 3, 2)
+    assert gateway["dropped"] == {"shutdown": 1, "crash": 2, "store_failed": 1}
+    tally.close()
+    file.close()
+
+
+def test_a_file_that_is_no_exchange_file_is_left_out(desk: Desk) -> None:
+    """It costs a line in the log, not the document."""
+    folder = desk.data_directory / "exchanges"
+    folder.mkdir()
+    (folder / "g0.sqlite").write_bytes(b"this is no database, and longer than a header of one is" * 4)
+    assert _status(desk)["gateways"] == []
+
+
+def test_merged_slices_can_be_asked_for_alone(desk: Desk, student: str) -> None:
+    """Of the newest student that answers, or of a named one."""
+    document = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/slices").json()
+    assert (document["artifact"], document["slices"][0]["agreements"]) == (student, 295)
+    empty = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/slices?artifact=s-other").json()
+    assert empty["slices"] == []
+
+
+def test_alarms_and_jobs_can_be_asked_for_alone(desk: Desk, student: str) -> None:
+    """With receipt and reasons; unknown ones are 404."""
+    number = raise_alarm(desk.engine, student)
+    assert desk.ask("vera", "GET", f"/api/v1/alarms/{number}").json()["receipt"] == {"m0": 0.1}
+    assert desk.ask("vera", "GET", "/api/v1/jobs/1").json()["artifact"] == student
+    assert desk.ask("vera", "GET", "/api/v1/jobs/9").status_code == 404
+    assert desk.ask("vera", "GET", "/api/v1/alarms/x").status_code == 422
+
+
+def test_a_job_is_opened_once_and_only_with_a_licence(desk: Desk) -> None:
+    """A second one waits for the first to end."""
+    opened = desk.ask("olga", "POST", f"/api/v1/tasks/{TASK}/jobs", {"reason": "first"})
+    assert (opened.status_code, opened.json()["opened_by"]) == (201, "olga")
+    again = desk.ask("olga", "POST", f"/api/v1/tasks/{TASK}/jobs", {"reason": "second"})
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+
+
+def test_a_full_student_needs_nobody(desk: Desk, student: str) -> None:
+    """It is at the top."""
+    desk.promote_to_canary()
+    desk.promote_to_canary(stage=str(Stage.FULL))
+    _alive(desk, student)
+    assert (_status(desk)["acts"], _status(desk)["health"]) == ([], "healthy")

@@ -1,0 +1,92 @@
+"""Prometheus metrics over the control file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine
+
+from ledger.clock import now_us
+from ledger.control_file import open_control_file_read_only
+from ledger.exchange_file import ExchangeFile
+from monitor.cycle import run_cycle
+from monitor.exporter import SLICES_A_TASK, ControlFileCollector
+from tests.monitor.world import add_student, build_configuration, shadowed
+
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, engine: Engine) -> Iterator[CollectorRegistry]:
+    reader = open_control_file_read_only(tmp_path)
+    registry = CollectorRegistry()
+    registry.register(ControlFileCollector(reader, build_configuration(tmp_path)))
+    yield registry
+    reader.dispose()
+
+
+def scraped(registry: CollectorRegistry) -> Samples:
+    """Every exposed value by metric name and label values (task, artifact, slice), as a scraper reads it."""
+    order = ("task", "artifact", "slice", "reason")
+    return {
+        (sample.name, tuple(sample.labels[name] for name in order if name in sample.labels)): sample.value
+        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        for sample in family.samples
+    }
+
+
+def test_before_the_first_tick_there_are_no_slices(registry: CollectorRegistry) -> None:
+    """An empty control file is exposed without ratios, and without a tick age that could look fresh."""
+    found = scraped(registry)
+
+    assert found["stillgate_slices", ("desk",)] == 0
+    assert ("stillgate_detector_log_threshold", ("desk",)) in found
+    assert not any(name == "stillgate_monitor_tick_age_seconds" for name, _ in found)
+
+
+def test_slices_alarms_and_ticks_are_exposed(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, registry: CollectorRegistry
+) -> None:
+    """Fidelity, pairs, evidence and alarms of the student that answers."""
+    artifact = add_student(engine, tmp_path, {"all": (600, 570)}).artifact
+    recent = now_us()
+    for sequence in range(100):
+        exchange, answer = shadowed(sequence, sequence >= 60, artifact, started_at_us=recent)
+        exchanges.append([exchange], [answer])
+    run_cycle(engine, build_configuration(tmp_path), now_us())
+
+    found = scraped(registry)
+
+    assert found["stillgate_slice_fidelity_ratio", ("desk", artifact, "all")] == 0.4
+    assert found["stillgate_slice_pairs", ("desk", artifact, "area=a")] == 100
+    assert found["stillgate_slice_divergence_bits", ("desk", artifact, "all")] > 0
+    assert found["stillgate_slice_calibration_error_ratio", ("desk", artifact, "all")] > 0
+    assert found["stillgate_alarms_total", ("desk", "all")] == 1
+    assert found["stillgate_detector_null_ratio", ("desk", artifact, "area=a")] == pytest.approx(0.2)
+    assert found["stillgate_monitor_pairs_total", ()] == 100
+    assert 0 <= found["stillgate_monitor_tick_age_seconds", ()] < 60
+    assert not any(name == "stillgate_slice_accuracy_ratio" for name, _ in found)
+
+
+def test_the_number_of_exported_slices_is_bounded(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, registry: CollectorRegistry
+) -> None:
+    """Those with most pairs, the overall one among them; how many there are is told beside."""
+    artifact = add_student(engine, tmp_path, {"all": (600, 570)}).artifact
+    recent = now_us()
+    for sequence in range(SLICES_A_TASK + 20):
+        attributes = {"x-area": f"area {sequence}"}
+        exchange, answer = shadowed(
+            sequence, True, artifact, attributes=attributes, started_at_us=recent, input_words=(60,)
+        )
+        exchanges.append([exchange], [answer])
+    run_cycle(engine, build_configuration(tmp_path), now_us())
+
+    found = scraped(registry)
+
+    exported = {labels[2] for name, labels in found if name == "stillgate_slice_pairs"}
+    assert len(exported) == SLICES_A_TASK
+    assert {"all", "length=50+", "desk=a"} <= exported
+    assert found["stillgate_slices", ("desk",)] == SLICES_A_TASK + 23

@@ -1,0 +1,107 @@
+"""`stillgate check`: what stops a start, what only warns, and the sentence for each."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from ledger.configuration import load
+from stillgate.checks import Weight, findings_of
+from stillgate.up import exclusive
+from tests.gateway.control.desk import load_from
+from tests.stillgate.command import run
+
+
+def _said(path: Path, weight: Weight) -> list[str]:
+    return [finding.sentence for finding in findings_of(load(path)) if finding.weight is weight]
+
+
+def test_a_usable_configuration_is_0_with_its_warnings(tmp_path: Path) -> None:
+    """A teacher that is down and an encoder that is no folder stop nothing."""
+    path, _ = load_from(tmp_path)
+    checked = run("check", "--config", str(path))
+    assert checked.exit_code == 0
+    assert "can be run, 2 warnings" in checked.stdout
+    assert "teacher" in checked.stdout
+    assert "'nowhere'" in checked.stdout
+
+
+def test_every_mistake_of_the_file_is_named_at_once(tmp_path: Path) -> None:
+    """Exit 2, with place, value and way out of each."""
+    path, _ = load_from(tmp_path)
+    path.write_text(
+        path.read_text().replace('dialect = "huggingface"', 'dialect = "telegram"\ncolour = "red"')
+    )
+    checked = run("check", "--config", str(path))
+    assert (checked.exit_code, checked.stdout) == (2, "")
+    assert "telegram" in checked.stderr
+    assert "task[0].colour" in checked.stderr
+
+
+def test_a_taken_port_is_an_error_unless_it_is_ours(tmp_path: Path) -> None:
+    """A running `stillgate up` of the same deployment holds its ports rightly."""
+    path, configuration = load_from(tmp_path)
+    host, _, port = configuration.gateway.listen.rpartition(":")
+    with socket.create_server((host, int(port))):
+        checked = run("check", "--config", str(path))
+        assert (checked.exit_code, configuration.gateway.listen in checked.stdout) == (2, True)
+        with exclusive(configuration.deployment.data_directory):
+            assert _said(path, Weight.ERROR) == []
+
+
+@pytest.mark.parametrize("place", ["/dev/null/data", "/proc/data"])
+def test_a_data_directory_that_cannot_be_written_is_an_error(tmp_path: Path, place: str) -> None:
+    """Before anything is started."""
+    path, _ = load_from(tmp_path)
+    path.write_text(path.read_text().replace('"data"', f'"{place}"'))
+    if place.startswith("/proc") and os.access("/proc", os.W_OK):
+        path.write_text(path.read_text().replace("/proc/data", str(path / "inside")))
+    (said,) = _said(path, Weight.ERROR)
+    assert "data_directory" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("distillation_allowed = true", "distillation_allowed = false", "do not permit"),
+        ('inputs = "text"', 'inputs = "nothing"', "find no rows"),
+        ('validator = "pete"', 'validator = "olga"', "may not approve"),
+        ('validator = "pete"', 'validator = "dora"', "may not approve"),
+        ('owner = "owen"', 'owner = "change me"', "governance.owner"),
+        ('[[task.candidate]]\nkind = "static"\nencoder = "nowhere"\n', "", "no candidate section"),
+    ],
+)
+def test_what_will_not_work_later_is_a_warning_now(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    """The deployment runs, and somebody knows."""
+    path, _ = load_from(tmp_path)
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    assert any(said in sentence for sentence in _said(path, Weight.WARNING))
+
+
+def test_without_licence_no_job_can_run(tmp_path: Path) -> None:
+    """It is said before somebody waits for a student."""
+    path, _ = load_from(tmp_path)
+    text = path.read_text()
+    licence = text[text.index("[task.licence]") : text.index("[task.governance]")]
+    path.write_text(text.replace(licence, ""))
+    assert any("no licence section" in sentence for sentence in _said(path, Weight.WARNING))
+
+
+def test_an_admin_api_that_is_reachable_from_outside_is_a_warning(tmp_path: Path) -> None:
+    """It speaks plain HTTP, and keys travel over it."""
+    path, configuration = load_from(tmp_path)
+    port = configuration.control.listen.rpartition(":")[2]
+    path.write_text(path.read_text().replace(configuration.control.listen, f"0.0.0.0:{port}"))
+    assert any("plain HTTP" in sentence for sentence in _said(path, Weight.WARNING))
+
+
+def test_a_teacher_that_answers_is_not_mentioned(tmp_path: Path) -> None:
+    """Silence is good news."""
+    path, configuration = load_from(tmp_path)
+    host, _, port = configuration.task[0].teacher.url.removeprefix("http://").rpartition(":")
+    with socket.create_server((host, int(port))):
+        assert not any("teacher at" in sentence for sentence in _said(path, Weight.WARNING))
