@@ -4,14 +4,15 @@ Everybody else opens it read-only. Rows travel as ledger.exchange types; JSON te
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, create_engine, func, insert, select
+from sqlalchemy import Connection, Table, create_engine, func, insert, select
 from sqlalchemy.pool import StaticPool
 
 from ledger.clock import now_us
@@ -28,6 +29,18 @@ _exchange = ExchangeRow.__table__  # type: ignore[attr-defined]  # SQLModel does
 _answer = AnswerRow.__table__  # type: ignore[attr-defined]
 _block = SequenceBlock.__table__  # type: ignore[attr-defined]
 _loss = Loss.__table__  # type: ignore[attr-defined]
+
+
+def _insert(table: Table, names: Sequence[str], conflict: str = "") -> str:
+    """One statement, compiled once: SQLAlchemy's own would cost more than SQLite does."""
+    return f"INSERT {conflict} INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+EXCHANGE_NAMES = tuple(column.name for column in _exchange.columns)
+ANSWER_NAMES = tuple(column.name for column in _answer.columns)
+_INSERT_EXCHANGE = _insert(_exchange, EXCHANGE_NAMES)
+_INSERT_ANSWER = _insert(_answer, ANSWER_NAMES[1:], "OR IGNORE")  # without its number, which SQLite gives
+_exchange_fields = attrgetter(*EXCHANGE_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +84,9 @@ class ExchangeFile:
         answer_rows = [_answer_row(answer) for answer in answers]
         with self._connection.begin():
             if exchange_rows:
-                self._connection.execute(insert(_exchange), exchange_rows)
+                self._connection.exec_driver_sql(_INSERT_EXCHANGE, exchange_rows)
             if answer_rows:
-                self._connection.execute(insert(_answer).prefix_with("OR IGNORE"), answer_rows)
+                self._connection.exec_driver_sql(_INSERT_ANSWER, answer_rows)
 
     def open_block(self) -> int:
         """Persist the next block of sequence numbers and return its first number."""
@@ -142,9 +155,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-EXCHANGE_NAMES = tuple(column.name for column in _exchange.columns)
 EXCHANGE_COLUMNS = ", ".join(f"e.{name}" for name in EXCHANGE_NAMES)
-ANSWER_COLUMNS = ", ".join(f"a.{column.name}" for column in _answer.columns)
+ANSWER_COLUMNS = ", ".join(f"a.{name}" for name in ANSWER_NAMES)
 _EXCHANGE_WIDTH = len(_exchange.columns)
 
 
@@ -220,24 +232,27 @@ def read_answer(row: tuple[Any, ...]) -> Answer:
     )
 
 
-def _exchange_row(exchange: Exchange) -> dict[str, Any]:
-    row = {name: getattr(exchange, name) for name in EXCHANGE_NAMES}
-    row["attributes"] = _json(dict(exchange.attributes))
-    for name in ("inputs", "input_words", "input_digests"):
-        row[name] = _json(row[name])
-    row["teacher"] = _observations_json(exchange.teacher)
-    return row
+def _exchange_row(exchange: Exchange) -> tuple[Any, ...]:
+    *plain, attributes, inputs, words, digests, teacher = _exchange_fields(exchange)
+    return (
+        *plain,
+        _json(dict(attributes)),
+        _json(inputs),
+        _json(words),
+        _json(digests),
+        _observations_json(teacher),
+    )
 
 
-def _answer_row(answer: Answer) -> dict[str, Any]:
-    return {
-        "exchange_sequence": answer.exchange_sequence,
-        "responder": answer.responder,
-        "origin": answer.origin,
-        "answered_at_us": answer.answered_at_us,
-        "latency_us": answer.latency_us,
-        "observations": _observations_json(answer.observations),
-    }
+def _answer_row(answer: Answer) -> tuple[Any, ...]:
+    return (
+        answer.exchange_sequence,
+        answer.responder,
+        answer.origin,
+        answer.answered_at_us,
+        answer.latency_us,
+        _observations_json(answer.observations),
+    )
 
 
 def _json(value: Any) -> str:
