@@ -113,7 +113,8 @@ class SliceSection(Section):
     words: tuple[int, ...] | None = None  # ascending edges
     teacher_class: bool = False
     critical: bool = False
-    bar: OpenShare | None = None
+    bar: OpenShare | None = None  # the gate's
+    alarm_below: OpenShare | None = None  # the trigger's, where the gate saw too few rows; default: the bar
 
     @model_validator(mode="after")
     def _one_rule(self) -> "SliceSection":
@@ -127,6 +128,11 @@ class SliceSection(Section):
             raise ValueError(f"the name {OVERALL!r} is taken by the slice of everything")
         if self.critical and self.bar is None:
             raise ValueError(f"slice {self.name!r} is critical and has no bar; give one, e.g. bar = 0.9")
+        if self.alarm_below is not None and self.alarm_below < (self.bar or 0):
+            raise ValueError(
+                f"slice {self.name!r}: alarm_below = {self.alarm_below} is less than bar = {self.bar};"
+                " a slice would be unacceptable before it alarms"
+            )
         return self
 
     def rule(self) -> SliceRule:
@@ -134,7 +140,13 @@ class SliceSection(Section):
             "header" if self.header is not None else "words" if self.words is not None else "teacher_class"
         )
         return SliceRule(
-            self.name, kind, (self.header or "").lower(), self.words or (), self.critical, self.bar
+            name=self.name,
+            kind=kind,
+            header=(self.header or "").lower(),
+            word_edges=self.words or (),
+            critical=self.critical,
+            bar=self.bar,
+            alarm_below=self.alarm_below,
         )
 
 

@@ -35,8 +35,9 @@ def null_of(
     if slice_name == OVERALL:
         return Null(min(CEILING, 1 - gate.bar), "bar", f"the gate's bar {gate.bar} of the overall slice")
     rule = rule_of(rules, slice_name)
-    if rule is not None and rule.bar is not None:
-        return Null(min(CEILING, 1 - rule.bar), "bar", f"the bar {rule.bar} of the slices {rule.name}")
+    declared = None if rule is None else rule.alarm_below if rule.alarm_below is not None else rule.bar
+    if rule is not None and declared is not None:
+        return Null(min(CEILING, 1 - declared), "bar", f"the slices {rule.name} alarm below {declared}")
     parent = null_of(OVERALL, report, rules, gate, trigger)
     return Null(parent.m0, "parent", f"the overall slice's null: {parent.reason}")
 

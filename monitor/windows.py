@@ -21,9 +21,18 @@ def by_window(changes: Iterable[Change], window_seconds: int) -> dict[Key, Slice
     width = window_seconds * 1_000_000
     for task_pair, sums in changes:
         pair = task_pair.pair
+        start = pair.at_us // width * width
         for slice_name in pair.slices:
-            for start in (pair.at_us // width * width, WHOLE_LIFE):
-                parts.setdefault((task_pair.task, pair.artifact, slice_name, start), []).append(sums)
+            parts.setdefault((task_pair.task, pair.artifact, slice_name, start), []).append(sums)
+    windows = {key: merged(group) for key, group in parts.items()}
+    return windows | _over_windows(windows)
+
+
+def _over_windows(windows: Mapping[Key, SliceSums]) -> dict[Key, SliceSums]:
+    """What the rows over all windows gain: merged from the windows, not once more from the pairs."""
+    parts: dict[Key, list[SliceSums]] = {}
+    for (task, artifact, slice_name, _), sums in windows.items():
+        parts.setdefault((task, artifact, slice_name, WHOLE_LIFE), []).append(sums)
     return {key: merged(group) for key, group in parts.items()}
 
 

@@ -83,6 +83,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ('name = "all"\nheader = "x-a"', "is taken by the slice of everything"),
         ('name = "area"\nheader = "x-a"\ncritical = true', "is critical and has no bar"),
         ('name = "area"\nheader = "x-a"\nbar = 1.0', "input should be less than 1"),
+        ('name = "area"\nheader = "x-a"\nbar = 0.9\nalarm_below = 0.8', "unacceptable before it alarms"),
     ],
 )
 def test_a_slice_is_one_rule_with_a_reachable_bar(tmp_path: Path, slice_text: str, said: str) -> None:

@@ -1,0 +1,1 @@
+"""Serves: the data plane that answers callers, asks the teacher, shadows the student and records."""

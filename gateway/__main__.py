@@ -1,0 +1,71 @@
+"""The gateway process: its configuration, its sockets, and an exit status that says how it ended."""
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from gateway.process import GatewayProcess
+from gateway.server import AddressTaken, bind
+from gateway.store import StoreTaken
+from ledger.configuration import Configuration, ConfigurationError, load
+from ledger.schema import SchemaTooNew
+
+SWITCH_SECONDS = 0.001  # the recorder thread gives way to the event loop this often
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path("stillgate.toml"))
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s gateway %(levelname)s %(message)s"
+    )
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a peer that resets is no error of ours
+    try:
+        configuration = load(parser.parse_args().config)
+    except ConfigurationError as error:
+        return _complain(error, 2)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        listeners = _listeners(configuration)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(configuration, *listeners))
+    except (AddressTaken, StoreTaken, SchemaTooNew) as error:
+        return _complain(error, 1)
+    return 0
+
+
+async def run(configuration: Configuration, listener: socket.socket, operations: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises StoreTaken or SchemaTooNew."""
+    process = GatewayProcess(configuration)
+    try:
+        process.start()
+        await process.serve(listener, operations)
+    finally:
+        await process.stop()
+    log.info("The gateway has stopped. action=stopped")
+
+
+def _listeners(configuration: Configuration) -> tuple[socket.socket, socket.socket]:
+    section = configuration.gateway
+    listener = bind("gateway.listen", section.listen)
+    try:
+        return listener, bind("gateway.operations_listen", section.operations_listen)
+    except AddressTaken:
+        listener.close()
+        raise
+
+
+def _complain(error: Exception, status: int) -> int:
+    sys.stderr.write(f"{error}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""The data plane: one pure ASGI application that refuses, relays or lets the student serve, and never waits
+for anything else."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from gateway.arm import StudentArm
+from gateway.captured import Body
+from gateway.disconnect import DisconnectWatch
+from gateway.guard import (
+    GONE,
+    NOT_UTF8,
+    TARGET_NOT_ASCII,
+    TOO_MANY,
+    UNEXPECTED,
+    Receive,
+    Refused,
+    Scope,
+    Send,
+    read_body,
+    refusal_of,
+    send_refusal,
+)
+from gateway.headers import RequestHead, header, read_request_head, reply_headers
+from gateway.metrics import Metrics
+from gateway.passage import Passage, Request, capture, target_of
+from gateway.record import Recorder
+from gateway.routes import Routes
+from gateway.teacher import UNREADABLE, Failure, ask_teacher, next_chunk
+from ledger.clock import now_us
+from ledger.configuration import GatewaySection
+from ledger.exchange import Outcome, ServedBy
+from ledger.tally import Drop
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """The ASGI application; `in_flight` counts requests that have not ended."""
+
+    def __init__(
+        self,
+        section: GatewaySection,
+        routes: Routes,
+        session: aiohttp.ClientSession,
+        arm: StudentArm,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> None:
+        self.in_flight = 0
+        self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
+        self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
+        self._kept_body = section.record_body_bytes
+        self._routes, self._session, self._arm = routes, session, arm
+        self._recorder, self._duration = recorder, metrics.duration
+        self._served = {by: metrics.served.labels(by) for by in ServedBy}
+        self._outcomes = {outcome: metrics.outcomes.labels(outcome) for outcome in Outcome}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started_ns, started_at_us = time.perf_counter_ns(), now_us()
+        passage = Passage(self._name, self._routes.of(scope["raw_path"]), self._recorder.begin())
+        self.in_flight += 1
+        try:
+            await self._answer(passage, scope, receive, send)
+        except asyncio.CancelledError:
+            if not passage.gone:  # not the caller's leave: the process ends before the request did
+                passage.lost = True
+                raise
+            passage.outcome = Outcome.CLIENT_DISCONNECT
+        except Exception:
+            log.exception("A request failed inside the gateway. action=request_failed")
+            await self._fail(passage, send)
+        finally:
+            self.in_flight -= 1
+            self._end(passage, started_at_us, (time.perf_counter_ns() - started_ns) // 1000)
+
+    async def _answer(self, passage: Passage, scope: Scope, receive: Receive, send: Send) -> None:
+        head = self._read_head(passage, scope)
+        if isinstance(head, Refused):
+            return await self._refuse(passage, send, head)
+        body = await read_body(receive, self._max_body)
+        if isinstance(body, Refused):
+            return await self._refuse(passage, send, body)
+        if body == GONE or not isinstance(body, bytes):
+            passage.outcome = Outcome.CLIENT_DISCONNECT
+            return None
+        passage.request = self._kept(body)
+        watch = DisconnectWatch(receive, self._leave(passage))
+        try:
+            request = Request(scope["method"], target_of(scope), head, body)
+            serving = self._arm.draw(passage, scope)
+            if serving is None or not await self._arm.serve(passage, request, serving, send):
+                await self._relay(passage, request, scope, send)
+        finally:
+            watch.stop()
+
+    def _read_head(self, passage: Passage, scope: Scope) -> RequestHead | Refused:
+        if self.in_flight > self._max_in_flight:
+            return TOO_MANY
+        client = scope["client"]
+        try:
+            head = read_request_head(
+                scope["headers"],
+                passage.route.recorded_headers,
+                self._pseudonym,
+                client[0] if client else "unknown",
+                scope["scheme"],
+            )
+        except UnicodeDecodeError:
+            return NOT_UTF8
+        passage.attributes = head.attributes
+        if not scope["query_string"].isascii():
+            return TARGET_NOT_ASCII
+        return refusal_of(scope["method"], scope["http_version"], head) or head
+
+    async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
+        upstream = passage.route.upstream
+        response = await ask_teacher(
+            self._session, upstream, request.method, request.target, request.head.upstream, request.body
+        )
+        if isinstance(response, Failure):
+            return await self._refuse(passage, send, response.refused, response.outcome)
+        headers = reply_headers(response.raw_headers, response.status)
+        if headers is None:
+            response.close()
+            return await self._refuse(passage, send, UNREADABLE.refused, UNREADABLE.outcome)
+        passage.served_by, passage.status = ServedBy.TEACHER, response.status
+        passage.content_type = header(headers, b"content-type") or b""
+        passage.content_encoding = header(headers, b"content-encoding") or b""
+        if upstream.version_header is not None:
+            told = header(headers, upstream.version_header)
+            passage.epoch = told.decode("latin-1") if told else upstream.version
+        if response.status == 304:
+            scope["method"] = "HEAD"  # uvicorn then lets a Content-Length stand beside the missing body
+        headers += passage.own_headers()
+        try:
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            passage.outcome = await self._stream(passage, response, send)
+        finally:
+            if passage.outcome is not Outcome.COMPLETE:
+                response.close()
+        return None
+
+    async def _stream(self, passage: Passage, response: aiohttp.ClientResponse, send: Send) -> Outcome:
+        """Pass chunk after chunk, keeping a copy. A response that breaks off is left unfinished: uvicorn then
+        closes the caller's connection, so that nobody takes half an answer for a whole one."""
+        content, copies, size = response.content, [], 0
+        while True:
+            chunk = await next_chunk(response)
+            if isinstance(chunk, Outcome):
+                return chunk
+            size += len(chunk)
+            if size <= self._kept_body:
+                copies.append(chunk)
+            more = not content.at_eof()
+            if chunk or not more:
+                await send({"type": "http.response.body", "body": chunk, "more_body": more})
+            if not more:
+                kept = size <= self._kept_body
+                passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
+                return Outcome.COMPLETE
+
+    async def _refuse(
+        self, passage: Passage, send: Send, refused: Refused, outcome: Outcome = Outcome.REFUSED
+    ) -> None:
+        passage.outcome, passage.status = outcome, refused.status
+        await send_refusal(send, refused, passage.own_headers())
+
+    async def _fail(self, passage: Passage, send: Send) -> None:
+        """After an error of our own: a 500 if nothing has left yet, else the response is cut."""
+        if passage.status:
+            passage.outcome = Outcome.UPSTREAM_TRUNCATED
+        else:
+            await self._refuse(passage, send, UNEXPECTED)
+
+    def _kept(self, body: bytes) -> Body:
+        return Body(body) if len(body) <= self._kept_body else Body(b"", too_large=True)
+
+    def _leave(self, passage: Passage) -> Callable[[], None]:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def leave() -> None:
+            passage.gone = True
+            task.cancel()
+
+        return leave
+
+    def _end(self, passage: Passage, started_at_us: int, duration_us: int) -> None:
+        self._duration.observe(duration_us / 1e6)
+        self._outcomes[passage.outcome].inc()
+        if passage.status:
+            self._served[passage.served_by].inc()
+        if passage.sequence is None:
+            return
+        if passage.lost:
+            self._recorder.lose(Drop.SHUTDOWN)
+            return
+        self._recorder.put(capture(passage, passage.sequence, started_at_us, duration_us))

@@ -1,0 +1,128 @@
+"""The student's arm: drawing it, asking the student in line, and the reply that takes the teacher's form."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.audit import AuditRequest, Audits
+from gateway.captured import Assignment, Inline
+from gateway.dialects.dialect import Asked
+from gateway.guard import Scope, Send
+from gateway.headers import header
+from gateway.metrics import Metrics
+from gateway.passage import Passage, Request
+from gateway.record import Recorder
+from gateway.serving import applied_thresholds, assign, decide
+from gateway.shadow import checked
+from gateway.stages import Serving, Snapshot
+from ledger.clock import now_us
+from ledger.exchange import Arm, Fallback, Outcome, ServedBy
+from ledger.observation import Observation
+from student.client import StudentClient
+from student.wire import Refusal
+
+SESSION_HEADER = b"x-session"  # requests that carry the same value stay in the same arm
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply of the student."""
+
+    body: bytes
+    content_type: bytes
+
+
+class StudentArm:
+    """Lives in the event loop."""
+
+    def __init__(
+        self,
+        student: StudentClient,
+        deadline_seconds: float,
+        recorder: Recorder,
+        audits: Audits,
+        metrics: Metrics,
+        snapshot: Callable[[], Snapshot],
+    ) -> None:
+        self._student, self._deadline_seconds = student, deadline_seconds
+        self._recorder, self._audits, self._metrics, self._snapshot = recorder, audits, metrics, snapshot
+
+    def draw(self, passage: Passage, scope: Scope) -> Serving | None:
+        """Assign the request to an arm, before anybody answers; what is returned, if anything, may serve."""
+        task = self._snapshot().tasks.get(passage.route.name)
+        if task is None:
+            return None
+        passage.assignment = Assignment(revision=task.revision)
+        serving = task.serving
+        if serving is None or passage.sequence is None:  # an unrecorded answer could not be measured
+            return None
+        subject = header(scope["headers"], SESSION_HEADER) or b"%d" % passage.sequence
+        if assign(serving.artifact, subject, serving.share) is Arm.CONTROL:
+            return None
+        audit_share = passage.route.task.fallback.audit_share
+        drawn = random.random() < audit_share
+        passage.assignment = Assignment(Arm.STUDENT, serving.artifact, task.revision, drawn, audit_share)
+        return serving
+
+    async def serve(self, passage: Passage, request: Request, serving: Serving, send: Send) -> bool:
+        """Let the student answer the caller; False, with the reason noted, if the teacher has to."""
+        reply = await self._reply(passage, request, serving)
+        if isinstance(reply, Fallback):
+            passage.fallback = reply
+            self._metrics.fallbacks.labels(reply).inc()
+            return False
+        passage.served_by, passage.status = ServedBy.STUDENT, 200
+        headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body))]
+        headers += passage.own_headers()
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        passage.outcome = Outcome.COMPLETE
+        self._audit(passage, request)
+        return True
+
+    async def _reply(self, passage: Passage, request: Request, serving: Serving) -> Reply | Fallback:
+        route = passage.route
+        if time.monotonic() > self._snapshot().fresh_until:
+            return Fallback.MONITOR_STALE
+        asked = route.dialect.parse_request(request.body) if request.method == "POST" else None
+        if not isinstance(asked, Asked) or not asked.servable:
+            return Fallback.UNPARSED
+        seen = self._recorder.forms.get((route.name, asked.shape))
+        if seen is None:  # this teacher has not yet been seen to answer a request of this shape
+            return Fallback.UNPARSED
+        thresholds = applied_thresholds(route.rules, serving.thresholds, passage.attributes, asked.texts)
+        if thresholds is None:
+            return Fallback.UNCERTIFIED_SLICE
+        said = await self._ask(passage, serving.artifact, asked)
+        fallback = decide(said, thresholds)
+        if isinstance(said, Refusal) or fallback is not None:
+            return fallback or Fallback.STUDENT_FAILED
+        form, content_type = seen
+        return Reply(route.dialect.render_reply(said, route.classes, asked, form), content_type)
+
+    async def _ask(self, passage: Passage, artifact: str, asked: Asked) -> tuple[Observation, ...] | Refusal:
+        started_ns = time.perf_counter_ns()
+        passage.asked = asked
+        said = await self._student.ask(artifact, asked.texts, self._deadline_seconds)
+        if isinstance(said, Refusal) or len(said) != len(asked.texts):
+            return said if isinstance(said, Refusal) else Refusal.FAILED
+        observations = checked(said, len(passage.route.classes))
+        latency_us = (time.perf_counter_ns() - started_ns) // 1000
+        passage.inline = Inline(artifact, observations, now_us(), latency_us)
+        return observations
+
+    def _audit(self, passage: Passage, request: Request) -> None:
+        """Ask the teacher off the path where that was drawn beforehand."""
+        if passage.assignment.drawn and passage.sequence is not None and passage.asked is not None:
+            self._audits.start(
+                AuditRequest(
+                    passage.sequence,
+                    passage.route,
+                    passage.asked,
+                    request.method,
+                    request.target,
+                    request.head.upstream,
+                    request.body,
+                )
+            )

@@ -1,0 +1,211 @@
+"""What the event loop hands to the recorder when a response has ended, and how it becomes an exchange."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gateway.dialects.dialect import Answered, Asked, ReplyForm
+from gateway.encoding import decode_body
+from gateway.routes import NO_TASK, Route
+from ledger.exchange import (
+    TEACHER,
+    Answer,
+    Arm,
+    Exchange,
+    Fallback,
+    Origin,
+    Outcome,
+    ServedBy,
+    Unpaired,
+    exchange_id,
+)
+from ledger.observation import Observation
+
+OVERHEAD_BYTES = 1024  # of one waiting exchange besides its bodies, roughly
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What was decided about a request before anybody answered."""
+
+    arm: Arm = Arm.CONTROL
+    artifact: str | None = None
+    revision: int = 0
+    drawn: bool = True  # the teacher is asked whatever the student says
+    inclusion: float = 1.0  # probability of that, where the student serves
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """What the student said in front of the caller."""
+
+    artifact: str
+    observations: tuple[Observation, ...]
+    answered_at_us: int
+    latency_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A copy of a body, empty when it was larger than what is kept."""
+
+    content: bytes
+    too_large: bool = False
+
+
+NO_BODY = Body(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One ended request, with raw bytes: nothing in it has been parsed on the caller's time."""
+
+    sequence: int
+    route: Route
+    started_at_us: int
+    duration_us: int
+    outcome: Outcome
+    status: int
+    served_by: ServedBy
+    assignment: Assignment
+    fallback: Fallback | None
+    teacher_epoch: str
+    attributes: Mapping[str, str]
+    request: Body
+    response: Body
+    content_type: bytes
+    content_encoding: str
+    inline: Inline | None
+
+    @property
+    def size(self) -> int:
+        return len(self.request.content) + len(self.response.content) + OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedAudit:
+    """The teacher's reply about a request that the student had served."""
+
+    sequence: int
+    route: Route
+    asked: Asked
+    response: Body
+    content_encoding: str
+    answered_at_us: int
+    latency_us: int
+
+    @property
+    def size(self) -> int:
+        return len(self.response.content) + OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An exchange ready to be written, with what follows from it."""
+
+    exchange: Exchange
+    texts: tuple[str, ...]  # in the clear, whatever the capture setting keeps
+    inline: Answer | None
+    classes: int  # how many the task has
+    shape: str | None = None  # of the request, when the teacher's reply showed a form
+    form: ReplyForm | None = None
+
+
+def build(gateway: str, captured: Captured) -> Built:
+    """Parse what was captured. Never raises on what a peer sent."""
+    asked = _asked(captured)
+    answered = _answered(captured, asked)
+    texts = asked.texts if isinstance(asked, Asked) else ()
+    kept = texts if captured.route.keeps_inputs else ("",) * len(texts)
+    assignment = captured.assignment
+    served_by_student = captured.served_by is ServedBy.STUDENT
+    exchange = Exchange(
+        exchange_id=exchange_id(gateway, captured.sequence),
+        sequence=captured.sequence,
+        task=captured.route.name,
+        started_at_us=captured.started_at_us,
+        duration_us=captured.duration_us,
+        outcome=captured.outcome,
+        status=captured.status,
+        served_by=captured.served_by,
+        arm=assignment.arm,
+        artifact=assignment.artifact,
+        stage_revision=assignment.revision,
+        teacher_epoch=captured.teacher_epoch,
+        inclusion=assignment.inclusion if served_by_student else 1.0,
+        measured=assignment.drawn,
+        fallback=captured.fallback,
+        unpaired=answered if isinstance(answered, Unpaired) else None,
+        attributes=captured.attributes,
+        inputs=kept,
+        input_words=tuple([len(text.split()) for text in texts]),
+        input_digests=tuple([digest_of(text) for text in texts]),
+        teacher=answered.observations if isinstance(answered, Answered) else (),
+    )
+    classes = len(captured.route.classes)
+    inline = None if captured.inline is None else _inline_answer(captured.sequence, captured.inline)
+    if not isinstance(answered, Answered) or not isinstance(asked, Asked):
+        return Built(exchange, texts, inline, classes)
+    return Built(exchange, texts, inline, classes, asked.shape, answered.form)
+
+
+def build_unparsed(gateway: str, captured: Captured) -> Built:
+    """The same without looking into the bodies, for one that no parser was prepared for."""
+    unread = Body(b"", too_large=True)
+    return build(gateway, replace(captured, request=unread, response=unread))
+
+
+def build_audit(audit: CapturedAudit) -> Answer | None:
+    """The teacher's answer, or None if its reply cannot be read."""
+    answered = _read_reply(audit.route, audit.asked, audit.response, audit.content_encoding)
+    if not isinstance(answered, Answered):
+        return None
+    return Answer(
+        audit.sequence, TEACHER, Origin.AUDIT, audit.answered_at_us, audit.latency_us, answered.observations
+    )
+
+
+def digest_of(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _asked(captured: Captured) -> Asked | Unpaired:
+    if captured.route.name == NO_TASK:
+        return Unpaired.NO_TASK
+    if captured.request.too_large:
+        return Unpaired.REQUEST_TOO_LARGE
+    return captured.route.dialect.parse_request(captured.request.content)
+
+
+def _answered(captured: Captured, asked: Asked | Unpaired) -> Answered | Unpaired:
+    if asked is Unpaired.NO_TASK:
+        return asked
+    if captured.outcome is not Outcome.COMPLETE:
+        return Unpaired.INCOMPLETE
+    if isinstance(asked, Unpaired):
+        return asked
+    if captured.served_by is ServedBy.STUDENT:
+        # an audit's observations come as an Answer of their own
+        return Answered((), None) if captured.assignment.drawn else Unpaired.NOT_ASKED
+    if not 200 <= captured.status < 300:
+        return Unpaired.TEACHER_ERROR
+    return _read_reply(captured.route, asked, captured.response, captured.content_encoding)
+
+
+def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> Answered | Unpaired:
+    if response.too_large:
+        return Unpaired.RESPONSE_TOO_LARGE
+    body = decode_body(response.content, encoding)
+    answered = None if body is None else route.dialect.parse_response(body, asked, route.classes)
+    return answered or Unpaired.TEACHER_MALFORMED
+
+
+def _inline_answer(sequence: int, inline: Inline) -> Answer:
+    return Answer(
+        sequence,
+        inline.artifact,
+        Origin.INLINE,
+        inline.answered_at_us,
+        inline.latency_us,
+        inline.observations,
+    )

@@ -1,0 +1,116 @@
+"""Every metric of the gateway, declared in one place, on a registry of its own.
+
+What others keep (the accounts, queue lengths, stages) is read when Prometheus asks, in one consistent view.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from gateway.record import Accounting
+from ledger.stages import Stage
+
+# From a static reply on the same host to a teacher that takes its whole first-byte time.
+DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is read when Prometheus asks."""
+
+    accounting: Accounting
+    in_flight: int
+    record_queue_bytes: int
+    shadow_queue_inputs: int
+    revisions: dict[str, int]  # task -> stage revision
+    stages: tuple[tuple[str, str, Stage, float], ...]  # task, artifact, stage, share
+    degraded: dict[str, bool]  # part -> it does not do its work; callers are served all the same
+
+
+class Metrics:
+    """What the gateway counts itself."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.duration = Histogram(
+            "stillgate_request_duration_seconds",
+            "From the head of a request to the end of its response.",
+            registry=self.registry,
+            buckets=DURATION_BUCKETS,
+        )
+        self.served = self._counter("served", "Requests by whose answer the caller received.", "served_by")
+        self.outcomes = self._counter("outcomes", "Requests by how they ended.", "outcome")
+        self.fallbacks = self._counter(
+            "fallback", "Requests of the student's arm that the teacher answered.", "reason"
+        )
+        self.unpaired = self._counter("unpaired", "Exchanges that can never become a pair.", "reason")
+        self.shadow_answers = self._counter("shadow_answers", "Answers of students off the caller's path.")
+        self.shadow_dropped = self._counter(
+            "shadow_dropped", "Exchanges that a student should have answered and did not.", "reason"
+        )
+        self.audits = self._counter("audits", "Teacher's answers about requests that the student served.")
+        self.audits_dropped = self._counter("audits_dropped", "Audits drawn that got no answer.", "reason")
+
+    def read_gauges_from(self, source: Callable[[], Gauges]) -> None:
+        self.registry.register(_OnRequest(source))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"stillgate_{name}", text, labels, registry=self.registry)
+
+
+class _OnRequest:
+    """A prometheus_client collector."""
+
+    def __init__(self, source: Callable[[], Gauges]) -> None:
+        self._source = source
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        gauges = self._source()
+        yield from _accounting(gauges.accounting)
+        yield _gauge("inflight_requests", "Requests that have not ended.", gauges.in_flight)
+        yield _gauge("record_queue_bytes", "Bytes that wait to be written.", gauges.record_queue_bytes)
+        yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
+        yield from _stages(gauges)
+        text = "1 while the part does not work; callers are served all the same."
+        yield _labelled("degraded", text, "part", {part: float(on) for part, on in gauges.degraded.items()})
+
+
+def _accounting(accounting: Accounting) -> Iterator[Metric]:
+    """requests = recorded + dropped + pending, over the whole life of the exchange file."""
+    yield CounterMetricFamily("stillgate_requests", "Started requests.", value=accounting.requests)
+    text = "Requests that were written to the exchange file."
+    yield CounterMetricFamily("stillgate_exchanges_recorded", text, value=accounting.recorded)
+    text = "Requests that never will be."
+    dropped = CounterMetricFamily("stillgate_exchanges_dropped", text, labels=["reason"])
+    for reason, count in accounting.dropped.items():
+        dropped.add_metric([reason], count)
+    yield dropped
+    yield _gauge("exchanges_pending", "Requests in flight or waiting to be written.", accounting.pending)
+
+
+def _stages(gauges: Gauges) -> Iterator[Metric]:
+    yield _labelled("stage_revision", "The stage revision that is obeyed.", "task", gauges.revisions)
+    labels = ["task", "artifact", "stage"]
+    info = GaugeMetricFamily("stillgate_stage_info", "1 for the stage of each student.", labels=labels)
+    share = GaugeMetricFamily("stillgate_stage_share", "Share of requests in its arm.", labels=labels[:2])
+    for task, artifact, stage, of_requests in gauges.stages:
+        info.add_metric([task, artifact, stage], 1)
+        share.add_metric([task, artifact], of_requests)
+    yield info
+    yield share
+
+
+def _labelled(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> Metric:
+    gauge = GaugeMetricFamily(f"stillgate_{name}", text, labels=[label])
+    for of_label, value in values.items():
+        gauge.add_metric([of_label], value)
+    return gauge
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"stillgate_{name}", text, value=value)

@@ -1,0 +1,99 @@
+"""One request on its way through the gateway, and what is captured of it when it has ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.captured import NO_BODY, Assignment, Captured, Inline
+from gateway.dialects.dialect import Asked
+from gateway.guard import Scope
+from gateway.headers import EXCHANGE_HEADER, SERVED_BY_HEADER, RequestHead
+from gateway.routes import Route
+from ledger.exchange import Fallback, Outcome, ServedBy, exchange_id
+
+_CONTROL = Assignment()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes to the teacher."""
+
+    method: str
+    target: str  # path and query, byte for byte
+    head: RequestHead
+    body: bytes
+
+
+class Passage:
+    """What is known so far; only the request's own coroutine changes it."""
+
+    __slots__ = (
+        "asked",
+        "assignment",
+        "attributes",
+        "content_encoding",
+        "content_type",
+        "epoch",
+        "fallback",
+        "gateway",
+        "gone",
+        "inline",
+        "lost",
+        "outcome",
+        "request",
+        "response",
+        "route",
+        "sequence",
+        "served_by",
+        "status",
+    )
+
+    def __init__(self, gateway: str, route: Route, sequence: int | None) -> None:
+        self.gateway, self.route, self.sequence = gateway, route, sequence
+        self.outcome = Outcome.REFUSED
+        self.status = 0
+        self.served_by = ServedBy.GATEWAY
+        self.assignment = _CONTROL
+        self.fallback: Fallback | None = None
+        self.epoch = route.upstream.version
+        self.attributes: Mapping[str, str] = {}
+        self.request = self.response = NO_BODY
+        self.content_type = self.content_encoding = b""
+        self.asked: Asked | None = None
+        self.inline: Inline | None = None
+        self.gone = False  # the caller disconnected
+        self.lost = False  # cancelled before it could end
+
+    def own_headers(self) -> list[tuple[bytes, bytes]]:
+        """What this gateway adds to the reply."""
+        served_by = (SERVED_BY_HEADER, self.served_by.encode())
+        if self.sequence is None:
+            return [served_by]
+        return [(EXCHANGE_HEADER, exchange_id(self.gateway, self.sequence).encode()), served_by]
+
+
+def target_of(scope: Scope) -> str:
+    path: str = scope["raw_path"].decode("ascii")
+    query = scope["query_string"]
+    return f"{path}?{query.decode('ascii')}" if query else path
+
+
+def capture(passage: Passage, sequence: int, started_at_us: int, duration_us: int) -> Captured:
+    """Freeze what is known of an ended request."""
+    return Captured(
+        sequence,
+        passage.route,
+        started_at_us,
+        duration_us,
+        passage.outcome,
+        passage.status,
+        passage.served_by,
+        passage.assignment,
+        passage.fallback,
+        passage.epoch,
+        passage.attributes,
+        passage.request,
+        passage.response,
+        passage.content_type,
+        passage.content_encoding.decode("latin-1"),
+        passage.inline,
+    )

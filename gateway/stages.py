@@ -1,0 +1,165 @@
+"""What the gateway obeys: a thread reads the control file and swaps one immutable snapshot.
+
+An unreadable control file changes nothing but the age of the monitor's last sign of life, which goes on
+growing until the dead-man rule sends every request to the teacher.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.artifacts import ArtifactError, artifact_folder, verify
+from ledger.configuration import Configuration, TaskSection
+from ledger.control_file import open_control_file_read_only, transaction
+from ledger.heartbeats import heartbeat_age_seconds
+from ledger.stages import TaskStages, task_stages
+from ledger.tables import StudentRow
+
+POLL_SECONDS = 0.25
+RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
+MONITOR = "monitor"  # the name of its heartbeat
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The artifact that serves a task, with the confidence from which it may."""
+
+    artifact: str
+    share: float
+    thresholds: Mapping[str, float]  # slice -> least confidence; empty when the certificate cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSnapshot:
+    revision: int
+    answering: tuple[str, ...]
+    serving: Serving | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    tasks: Mapping[str, TaskSnapshot] = field(default_factory=dict)
+    stages: Mapping[str, TaskStages] = field(default_factory=dict)
+    fresh_until: float = 0.0  # on time.monotonic(); after it the monitor counts as stale
+    control_readable: bool = False
+    problems: Mapping[str, str] = field(default_factory=dict)  # artifact -> why its certificate is not used
+
+
+class StageWatcher:
+    """Polls from its own thread; `snapshot` may be read from any."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.snapshot = Snapshot()
+        self._tasks = configuration.task
+        self._data_directory = configuration.deployment.data_directory
+        self._stale_seconds = configuration.monitor.stale_seconds
+        self._engine: Engine | None = None
+        self._certificates = Certificates(self._data_directory)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
+
+    def start(self) -> None:
+        """Look once, so that the first request obeys the stages already, then go on looking."""
+        self.poll()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def poll(self) -> None:
+        try:
+            found = self._read()
+        except (SQLAlchemyError, OSError, ValueError) as error:
+            if self.snapshot.control_readable:
+                log.warning(
+                    "The control file cannot be read, the last stages stay: %s. action=control_lost", error
+                )
+            old = self.snapshot
+            self.snapshot = Snapshot(old.tasks, old.stages, old.fresh_until, False, old.problems)
+            return
+        if not self.snapshot.control_readable:
+            log.info("The control file is readable. action=control_found")
+        self.snapshot = found
+
+    def _run(self) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
+            try:
+                self.poll()
+            except Exception:  # this thread must outlive any surprise: the dead-man rule covers the rest
+                log.exception("Reading the stages failed. action=stages_failed")
+
+    def _read(self) -> Snapshot:
+        if self._engine is None:
+            self._engine = open_control_file_read_only(self._data_directory)
+        now = time.monotonic()
+        with transaction(self._engine) as session:
+            stages = {task.name: task_stages(session, task.name) for task in self._tasks}
+            age = heartbeat_age_seconds(session, MONITOR)
+            serving = {
+                artifact for found in stages.values() if found.serving for artifact in found.serving[:1]
+            }
+            rows = {artifact: session.get(StudentRow, artifact) for artifact in serving}
+        digests = {artifact: row.manifest_digest for artifact, row in rows.items() if row is not None}
+        fresh_until = now + self._stale_seconds - age if age is not None else 0.0
+        tasks = {task.name: self._task_snapshot(task, stages[task.name], digests) for task in self._tasks}
+        return Snapshot(tasks, stages, fresh_until, True, self._certificates.problems)
+
+    def _task_snapshot(
+        self, task: TaskSection, stages: TaskStages, digests: Mapping[str, str]
+    ) -> TaskSnapshot:
+        if stages.serving is None:
+            return TaskSnapshot(stages.revision, stages.answering, None)
+        artifact, share = stages.serving
+        thresholds = self._certificates.thresholds(artifact, digests.get(artifact), task)
+        return TaskSnapshot(stages.revision, stages.answering, Serving(artifact, share, thresholds))
+
+
+class Certificates:
+    """Thresholds of artifacts, each verified once; an artifact that cannot be verified has none."""
+
+    def __init__(self, data_directory: Path) -> None:
+        self._data_directory = data_directory
+        self._verified: dict[str, Mapping[str, float]] = {}
+        self._failed: dict[str, tuple[float, str]] = {}  # artifact -> when, why
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        return {artifact: why for artifact, (_, why) in self._failed.items()}
+
+    def thresholds(self, artifact: str, digest: str | None, task: TaskSection) -> Mapping[str, float]:
+        if artifact in self._verified:
+            return self._verified[artifact]
+        at, known = self._failed.get(artifact, (float("-inf"), ""))
+        if time.monotonic() - at < RETRY_SECONDS:
+            return {}
+        try:
+            self._verified[artifact] = self._read(artifact, digest, task)
+            self._failed.pop(artifact, None)
+            return self._verified[artifact]
+        except (ArtifactError, OSError, ValueError) as error:
+            self._failed[artifact] = time.monotonic(), str(error)
+            if str(error) != known:
+                log.error("%s serves nothing: %s. action=certificate_refused", artifact, error)
+            return {}
+
+    def _read(self, artifact: str, digest: str | None, task: TaskSection) -> Mapping[str, float]:
+        if digest is None:
+            raise ArtifactError(f"{artifact} has a stage but is not registered as a student")
+        manifest = verify(artifact_folder(self._data_directory, artifact), digest)
+        if (manifest.task, manifest.classes) != (task.name, task.classes):
+            raise ArtifactError(
+                f"{artifact} was made for task {manifest.task} with classes {manifest.classes},"
+                f" the configuration has {task.name} with {task.classes}"
+            )
+        return dict(manifest.certificate.thresholds)

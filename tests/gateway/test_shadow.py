@@ -1,0 +1,177 @@
+"""The shadow queue in front of a student on a real socket: bounds, groups and every reason for a drop."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.record import Committed, Recorder, RecorderLimits
+from gateway.shadow import GROUP_INPUTS, MAX_OUTSTANDING, Shadow, ShadowDrop, ShadowLimits
+from ledger.exchange import Answer
+from ledger.observation import Observation, ObservationError
+from student.client import StudentClient
+from student.wire import Refusal
+from tests.gateway.students import WireStudent, agree, keep_silent, not_a_number, student_at
+
+ROOMY = ShadowLimits(10_000, 10**7, 5.0)
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Iterator[WireStudent]:
+    student = WireStudent()
+    with student_at(tmp_path / "s.sock", student):
+        yield student
+
+
+class Bench:
+    """A shadow with a recorder behind it; `drops` counts by reason, `answers` are those that were written."""
+
+    def __init__(self, directory: Path, limits: ShadowLimits = ROOMY, record_count: int = 10_000) -> None:
+        self.drops: Counter[ShadowDrop] = Counter()
+        self.answers: list[Answer] = []
+        self.recorder = Recorder(directory, "g0", RecorderLimits(record_count, 10**7), self._committed)
+        self.recorder.start()
+        self.client = StudentClient(directory / "s.sock")
+        self.shadow = Shadow(self.client, limits, self.recorder, self._dropped)
+
+    def submit(self, count: int, texts: tuple[str, ...] = ("billing",), first: int = 0) -> None:
+        for sequence in range(first, first + count):
+            self.shadow.submit("s-1", 3, sequence, texts)
+        self.shadow.start_asking()
+
+    async def connected(self) -> None:
+        """The client connects when first asked."""
+        while not self.client.connected:
+            self.client.ask("s-1", ["x"], 1.0)
+            await asyncio.sleep(0.01)
+
+    async def until(self, answers: int, drops: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.answers) < answers or self.drops.total() < drops:
+                await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        await self.shadow.close()
+        await self.client.close()
+        await asyncio.to_thread(self.recorder.stop, 0)
+
+    def _committed(self, committed: Committed) -> None:
+        self.answers += committed.answers
+
+    def _dropped(self, reason: ShadowDrop, count: int) -> None:
+        self.drops[reason] += count
+
+
+async def test_waiting_exchanges_travel_together(tmp_path: Path, student: WireStudent) -> None:
+    """Many exchanges become few requests, and each gets its own answer."""
+    bench = Bench(tmp_path)
+    await bench.connected()
+    student.asked.clear()
+    bench.submit(200)
+    bench.submit(1, texts=("shipping", "billing"), first=200)
+    await bench.until(answers=201, drops=0)
+    await bench.close()
+    assert len(student.asked) < 20
+    assert max(len(request.texts) for request in student.asked) <= GROUP_INPUTS
+    assert [
+        answer.exchange_sequence for answer in sorted(bench.answers, key=lambda a: a.exchange_sequence)
+    ] == (list(range(201)))
+    (pair,) = [answer for answer in bench.answers if answer.exchange_sequence == 200]
+    assert [observation.top for observation in pair.observations] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (ShadowLimits(10, 10**7, 5.0), ShadowDrop.QUEUE_FULL_COUNT),
+        (ShadowLimits(10_000, 10 * 7 * 4, 5.0), ShadowDrop.QUEUE_FULL_BYTES),
+    ],
+)
+async def test_full_queue(tmp_path: Path, limits: ShadowLimits, reason: ShadowDrop) -> None:
+    """Above either bound the newest are dropped, counted by the bound."""
+    bench = Bench(tmp_path, limits)
+    for sequence in range(25):
+        bench.shadow.submit("s-1", 3, sequence, ("billing",))
+    assert bench.drops == {reason: 15}
+    assert bench.shadow.inputs == 10
+    await bench.close()
+    assert bench.drops == {reason: 15, ShadowDrop.SHUTDOWN: 10}
+
+
+async def test_outstanding_requests_are_bounded(tmp_path: Path, student: WireStudent) -> None:
+    """A silent student holds a few requests; the others wait, and all of them end at the deadline."""
+    student.say = keep_silent
+    bench = Bench(tmp_path, ShadowLimits(10_000, 10**7, 0.5))
+    await bench.connected()
+    student.asked.clear()
+    bench.submit(GROUP_INPUTS * (MAX_OUTSTANDING + 2))
+    await asyncio.sleep(0)
+    assert bench.shadow.inputs == GROUP_INPUTS * 2
+    await bench.until(answers=0, drops=GROUP_INPUTS * (MAX_OUTSTANDING + 2))
+    await bench.close()
+    assert bench.drops == {ShadowDrop.DEADLINE: GROUP_INPUTS * (MAX_OUTSTANDING + 2)}
+    assert len(student.asked) <= MAX_OUTSTANDING
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (Refusal.NOT_LOADED, ShadowDrop.NOT_LOADED),
+        (Refusal.QUEUE_FULL, ShadowDrop.STUDENT_QUEUE_FULL),
+        (Refusal.TOO_LARGE, ShadowDrop.TOO_LARGE),
+        (Refusal.FAILED, ShadowDrop.FAILED),
+        (Refusal.SHUTTING_DOWN, ShadowDrop.STUDENT_DOWN),
+    ],
+)
+async def test_refusals(tmp_path: Path, student: WireStudent, refusal: Refusal, reason: ShadowDrop) -> None:
+    """Every refusal of the student has its reason among the drops."""
+    student.say = lambda request: refusal
+    bench = Bench(tmp_path)
+    await bench.connected()
+    bench.submit(3)
+    await bench.until(answers=0, drops=3)
+    await bench.close()
+    assert bench.drops == {reason: 3}
+
+
+async def test_no_student(tmp_path: Path) -> None:
+    """Nobody on the socket: dropped at once as student_down."""
+    bench = Bench(tmp_path)
+    bench.submit(3)
+    await bench.until(answers=0, drops=3)
+    await bench.close()
+    assert bench.drops == {ShadowDrop.STUDENT_DOWN: 3}
+
+
+async def test_nan_is_kept_as_an_error(tmp_path: Path, student: WireStudent) -> None:
+    """An answer that is no distribution is an error observation, not a drop."""
+    student.say = not_a_number
+    bench = Bench(tmp_path)
+    await bench.connected()
+    bench.submit(1)
+    await bench.until(answers=1, drops=0)
+    await bench.close()
+    assert bench.answers[0].observations == (Observation(None, ObservationError.NOT_FINITE),)
+
+
+async def test_wrong_number_of_observations(tmp_path: Path, student: WireStudent) -> None:
+    """A reply that cannot be matched with its texts is dropped as failed."""
+    student.say = lambda request: (*agree(request), Observation((1.0, 0.0, 0.0)))  # type: ignore[misc]
+    bench = Bench(tmp_path)
+    await bench.connected()
+    bench.submit(2)
+    await bench.until(answers=0, drops=2)
+    await bench.close()
+    assert bench.drops == {ShadowDrop.FAILED: 2}
+
+
+async def test_answers_that_find_no_room(tmp_path: Path, student: WireStudent) -> None:
+    """An answer that the record queue has no room for is a counted drop."""
+    bench = Bench(tmp_path, record_count=0)
+    await bench.connected()
+    bench.submit(4)
+    await bench.until(answers=0, drops=4)
+    await bench.close()
+    assert bench.drops == {ShadowDrop.RECORD_QUEUE_FULL: 4}

@@ -1,0 +1,93 @@
+"""The stage watcher over a real control file."""
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from gateway.stages import Certificates, Snapshot, StageWatcher
+from ledger.configuration import Configuration, load
+from ledger.control_file import control_path, open_control_file, transaction
+from ledger.heartbeats import leave_heartbeat
+from ledger.slices import OVERALL
+from ledger.stages import Stage
+from tests.artifacts import register, set_stage, tiny_artifact
+from tests.gateway.running import write_configuration
+from tests.gateway.teachers import CLASSES
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Configuration:
+    return load(write_configuration(tmp_path, "http://127.0.0.1:9", stale_seconds=60)[0])
+
+
+@pytest.fixture
+def control(tmp_path: Path):
+    engine = open_control_file(tmp_path)
+    yield engine
+    engine.dispose()
+
+
+def poll(watcher: StageWatcher) -> Snapshot:
+    watcher.poll()
+    return watcher.snapshot
+
+
+def test_before_there_is_a_control_file(configuration: Configuration) -> None:
+    """Without a control file nothing answers and the monitor counts as stale."""
+    snapshot = poll(StageWatcher(configuration))
+    assert (dict(snapshot.tasks), snapshot.control_readable) == ({}, False)
+    assert snapshot.fresh_until < time.monotonic()
+
+
+def test_serving_artifact_with_its_certificate(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """Revision, who answers, who serves with which share and thresholds, and the monitor's freshness."""
+    shadow = tiny_artifact(tmp_path, CLASSES, task="desk", seed=1)
+    canary = tiny_artifact(tmp_path, CLASSES, task="desk", seed=2, thresholds={OVERALL: 0.7})
+    register(control, shadow, task="desk", stage=Stage.SHADOW)
+    register(control, canary, task="desk", stage=Stage.CANARY, share=0.2)
+    with transaction(control) as session:
+        leave_heartbeat(session, "monitor", {})
+    snapshot = poll(StageWatcher(configuration))
+    task = snapshot.tasks["desk"]
+    assert (task.revision, task.answering) == (2, (shadow.artifact, canary.artifact))
+    assert task.serving is not None
+    assert (task.serving.artifact, task.serving.share) == (canary.artifact, 0.2)
+    assert task.serving.thresholds == {OVERALL: 0.7}
+    assert 50 < snapshot.fresh_until - time.monotonic() <= 60
+
+
+def test_unreadable_control_file_keeps_the_stages(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """The last stages stay; the monitor's freshness is not renewed."""
+    tiny = tiny_artifact(tmp_path, CLASSES, task="desk")
+    register(control, tiny, task="desk", stage=Stage.FULL, share=1.0)
+    watcher = StageWatcher(configuration)
+    before = poll(watcher)
+    control.dispose()
+    control_path(tmp_path).write_bytes(b"this is no database" * 100)
+    after = poll(watcher)
+    assert (after.tasks, after.fresh_until) == (before.tasks, before.fresh_until)
+    assert (before.control_readable, after.control_readable) == (True, False)
+
+
+def test_stage_of_an_unregistered_artifact(configuration: Configuration, control: Engine) -> None:
+    """A stage for what was never registered serves nothing."""
+    set_stage(control, "s-unknown", Stage.FULL, 1.0, task="desk")
+    snapshot = poll(StageWatcher(configuration))
+    serving = snapshot.tasks["desk"].serving
+    assert serving is not None
+    assert serving.thresholds == {}
+    assert "not registered" in snapshot.problems["s-unknown"]
+
+
+def test_certificate_for_other_classes(configuration: Configuration, tmp_path: Path) -> None:
+    """An artifact made for other classes has no thresholds here."""
+    tiny = tiny_artifact(tmp_path, ("x", "y"), task="desk")
+    certificates = Certificates(tmp_path)
+    assert certificates.thresholds(tiny.artifact, tiny.manifest_digest, configuration.task[0]) == {}
+    assert "classes" in certificates.problems[tiny.artifact]
