@@ -1,0 +1,70 @@
+"""The gate's lock: what will be judged, how, and against which bars, hashed before a training row is read."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from distill.split import GateRow, LockedRows
+from ledger.configuration import TaskSection
+
+LOCK_FILE = "gate.lock.json"
+
+
+class GateUnlocked(Exception):
+    """The gate is not the one that was locked before training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A written lock: its digest goes into the student, and the gate checks its rows against it."""
+
+    digest: str
+    rows: LockedRows
+
+
+def lock_gate(folder: Path, task: TaskSection, gate_rows: Sequence[GateRow]) -> Lock:
+    """Write the lock. An existing one of the same job stands, whatever arrived since."""
+    path = folder / LOCK_FILE
+    if not path.exists():
+        document = {
+            "task": task.name,
+            "teacher_version": task.teacher.version,
+            "classes": task.classes,
+            "gate": task.gate.model_dump(),
+            "fallback": task.fallback.model_dump(),
+            "slices": [section.model_dump(mode="json") for section in task.slice],
+            "looks": len(task.candidate),  # each candidate is judged once, at alpha / looks
+            "rows": dict(sorted((entry.row.digest, entry.drawn_for) for entry in gate_rows)),
+        }
+        staging = path.with_suffix(".part")
+        staging.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        staging.rename(path)
+    return read_lock(path)
+
+
+def read_lock(path: Path) -> Lock:
+    content = path.read_bytes()
+    return Lock(hashlib.sha256(content).hexdigest(), orjson.loads(content)["rows"])
+
+
+def rows_locked_before(jobs_folder: Path, task: str, but: Path) -> LockedRows:
+    """Every row that any earlier job of the task ever locked."""
+    locked: dict[str, str | None] = {}
+    for path in sorted(jobs_folder.glob(f"*/{LOCK_FILE}")):
+        if path.parent != but and orjson.loads(path.read_bytes())["task"] == task:
+            locked |= read_lock(path).rows
+    return locked
+
+
+def check_lock(path: Path, lock: Lock, judged: Iterable[GateRow]) -> None:
+    """Raise GateUnlocked unless exactly the locked rows are about to be judged under the locked terms."""
+    if read_lock(path).digest != lock.digest:
+        raise GateUnlocked(f"{path} changed after it was locked ({lock.digest[:12]}...); start a new job")
+    digests = {entry.row.digest for entry in judged}
+    if digests != set(lock.rows):
+        raise GateUnlocked(
+            f"{len(digests ^ set(lock.rows))} rows differ between the gate and its lock {path}; start a new job"
+        )

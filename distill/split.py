@@ -1,0 +1,112 @@
+"""Which rows train, stop, calibrate and gate: decided by a hash of the text, so that it never changes.
+
+A gate row is a gate row for ever: rows of earlier locks are kept out of training in every later round.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from distill.rows import Row
+from ledger.configuration import GateSection
+from ledger.slices import OVERALL, SliceRule, rule_of
+
+LockedRows = Mapping[str, str | None]  # digest -> the rule that an earlier gate drew the row for
+
+LEAST_GATE_SHARE, MOST_GATE_SHARE = 0.15, 0.35  # of all rows, drawn whatever their slice
+MOST_OF_A_SLICE = 0.4  # a critical slice that cannot fill its quota within this share gives nothing extra
+DEV_SHARE, CALIBRATION_SHARE = 0.12, 0.15  # of what the gate leaves
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """A row of the gate; `drawn_for` names the rule that it was drawn for beyond the natural draw.
+
+    Such a row says nothing about other rules' slices, where its kind would be over-represented.
+    """
+
+    row: Row
+    drawn_for: str | None
+
+    def slices(self, rules: Sequence[SliceRule]) -> tuple[str, ...]:
+        """The slices whose statistics this row may enter."""
+        if self.drawn_for is None:
+            return self.row.slices
+        return tuple(
+            name
+            for name in self.row.slices
+            if name != OVERALL and (rule := rule_of(rules, name)) and rule.name == self.drawn_for
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    gate: tuple[GateRow, ...]
+    train: tuple[Row, ...]
+    dev: tuple[Row, ...]
+    calibration: tuple[Row, ...]
+
+
+def draw_gate(
+    rows: Sequence[Row], rules: Sequence[SliceRule], gate: GateSection, locked_before: LockedRows
+) -> tuple[GateRow, ...]:
+    """Draw rows whatever their slice, then more for each critical slice that can be proved."""
+    share = min(MOST_GATE_SHARE, max(LEAST_GATE_SHARE, gate.rows / max(1, len(rows))))
+    drawn = {
+        row.digest: GateRow(row, locked_before.get(row.digest))
+        for row in rows
+        if row.digest in locked_before or _uniform("gate", row.digest) < share
+    }
+    for rule in (rule for rule in rules if rule.critical):
+        for extra in _quota(rows, rule, gate.slice_rows, drawn):
+            drawn[extra.digest] = GateRow(extra, rule.name)
+    return tuple(drawn.values())
+
+
+def split_rows(rows: Sequence[Row], locked: LockedRows, locked_before: LockedRows) -> Split:
+    """Give the locked rows to the gate and divide what no gate ever held."""
+    gate = tuple(GateRow(row, locked[row.digest]) for row in rows if row.digest in locked)
+    parts: dict[str, list[Row]] = {"dev": [], "calibration": [], "train": []}
+    for row in rows:
+        if row.digest not in locked and row.digest not in locked_before:
+            parts[_part(_uniform("part", row.digest))].append(row)
+    return Split(gate, tuple(parts["train"]), tuple(parts["dev"]), tuple(parts["calibration"]))
+
+
+def rows_wanted(slice_rows: int) -> int:
+    """Rows that a critical slice must have for its gate to hold `slice_rows` of them."""
+    return math.ceil(slice_rows / MOST_OF_A_SLICE)
+
+
+def _part(position: float) -> str:
+    if position < DEV_SHARE:
+        return "dev"
+    return "calibration" if position < DEV_SHARE + CALIBRATION_SHARE else "train"
+
+
+def _quota(rows: Sequence[Row], rule: SliceRule, slice_rows: int, drawn: Mapping[str, GateRow]) -> list[Row]:
+    """Rows to add so that each slice of the rule that can has `slice_rows`, in the order of their hash."""
+    total = Counter(_slice_of(row, rule) for row in rows)
+    usable = [entry.row for entry in drawn.values() if entry.drawn_for in (None, rule.name)]
+    have = Counter(_slice_of(row, rule) for row in usable)
+    added = []
+    for row in sorted(rows, key=lambda row: _uniform("gate", row.digest)):
+        name = _slice_of(row, rule)
+        if name is None or row.digest in drawn or total[name] < rows_wanted(slice_rows):
+            continue
+        if have[name] < slice_rows:
+            have[name] += 1
+            added.append(row)
+    return added
+
+
+def _slice_of(row: Row, rule: SliceRule) -> str | None:
+    return next((name for name in row.slices if name.startswith(f"{rule.name}=")), None)
+
+
+def _uniform(purpose: str, digest: str) -> float:
+    """A number in [0, 1) that depends on the text and the purpose alone."""
+    hashed = hashlib.blake2b(f"{purpose}|{digest}".encode(), digest_size=8).digest()
+    return int.from_bytes(hashed, "big") / 2**64

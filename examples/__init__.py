@@ -1,0 +1,1 @@
+"""Examples that run against the installed product as a user would."""

@@ -1,0 +1,389 @@
+"""make demo: a teacher, its traffic, a first student, a drift, the alarm, and the repaired student that serves.
+
+Every step is the product's own: the processes of `stillgate up`, the operator's commands, the admin API.
+"""
+
+import argparse
+import itertools
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from examples.helpdesk import deployment as running
+from examples.helpdesk import summary
+from examples.helpdesk.corpus import (
+    DEFAULT_CACHE,
+    DownloadFailed,
+    Partition,
+    Post,
+    fetch_corpus,
+    fetch_encoder,
+    load_posts,
+    partition,
+)
+from examples.helpdesk.narrator import Advance, Narrator
+from examples.helpdesk.teacher import build_teacher
+from examples.helpdesk.traffic import Replayer, Sent
+
+DEFAULT_DRIFT = ("sci.electronics", "sci.space", "comp.sys.mac.hardware")
+TASK = "helpdesk"
+RECORD_POSTS = 2000  # before there is any student
+QUIET_POSTS = 450  # the first student in shadow, nothing has changed
+TRICKLE_POSTS = 240  # the drift begins: one post in twenty is of a new area
+MOST_DRIFT_POSTS = 4000
+GROUP = 80  # posts between two looks at the alarms
+TRICKLE, THIRD, FLOOD = 0.05, 1 / 3, 0.75  # share of the new areas in the traffic
+UNAFFECTED_POSTS = 1150  # for the comparison of the two students
+CANARY_POSTS, FULL_POSTS = 200, 300
+SETTLE_SECONDS = 60.0
+QUIET_SECONDS = 8.0  # several ticks of the monitor without a new pair: nothing more will come
+
+
+class StoryBroken(RuntimeError):
+    """Something did not happen that the demo is about."""
+
+
+@dataclass
+class Supply:
+    """Posts of the early and of the new areas, each sent once."""
+
+    early: Iterator[Post]
+    drift: Iterator[Post]
+
+    def mixed(self, count: int, drift_share: float) -> list[Post]:
+        """The next posts, the new areas spread evenly among them; fewer when the corpus is used up."""
+        posts: list[Post] = []
+        owed = 0.0
+        for _ in range(count):
+            owed += drift_share
+            source = self.drift if owed >= 1 else self.early
+            owed -= owed >= 1
+            posts += itertools.islice(source, 1)
+        return posts
+
+
+@dataclass
+class Story:
+    """What the chapters share."""
+
+    narrator: Narrator
+    deployment: running.Deployment
+    replayer: Replayer
+    supply: Supply
+    posts: Partition
+    drift_areas: tuple[str, ...]
+    operator_key: str
+    validator_key: str
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """Ask the admin API."""
+        response = httpx.get(
+            self.deployment.url("control") + "/api/v1" + path,
+            params={name: str(value) for name, value in parameters.items()},
+            headers={"authorization": f"Bearer {self.operator_key}"},
+            timeout=30,
+        )
+        response.raise_for_status()
+        return response.json()
+
+    def task(self) -> dict[str, Any]:
+        """The task's part of the status document."""
+        return dict(next(task for task in self.get("/status")["tasks"] if task["task"] == TASK))
+
+    def send(self, posts: Sequence[Post], what: str) -> list[Sent]:
+        with self.narrator.counting(what, len(posts)) as advance:
+            return self.send_quietly(posts, advance)
+
+    def send_quietly(self, posts: Sequence[Post], advance: Advance) -> list[Sent]:
+        """Send within a count that is shown already. Every caller has to get an answer."""
+        sent = self.replayer.send(posts, advance)
+        failed = [one for one in sent if one.status != 200]
+        if failed:
+            raise StoryBroken(f"{len(failed)} of {len(sent)} requests failed, first: {failed[0]}")
+        return sent
+
+    def command(self, key: str, *arguments: str) -> None:
+        """An operator's command, shown as typed, with what it prints."""
+        self.narrator.command("stillgate " + " ".join(arguments))
+        finished = running.stillgate(self.deployment, key, *arguments)
+        self.narrator.output(finished.stdout + finished.stderr)
+        if finished.returncode != 0:
+            raise StoryBroken(f"`stillgate {' '.join(arguments)}` ended with code {finished.returncode}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    narrator = Narrator()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    try:
+        return _tell(options, narrator)
+    except (DownloadFailed, StoryBroken, running.DidNotStart, ValueError) as error:
+        narrator.problem(str(error))
+        return 1
+    except KeyboardInterrupt:
+        narrator.say("stopped")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m examples.helpdesk.demo", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="which posts play which part")
+    parser.add_argument(
+        "--drift", default=",".join(DEFAULT_DRIFT), help="areas that arrive later, separated by commas"
+    )
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="downloads and the run's folder")
+    return parser
+
+
+def _tell(options: argparse.Namespace, narrator: Narrator) -> int:
+    drift_areas = tuple(area.strip() for area in options.drift.split(",") if area.strip())
+    narrator.chapter("A teacher is trained and served")
+    posts, version, teacher_folder = _prepare(options, narrator, drift_areas)
+    encoder = fetch_encoder(options.cache)
+    deployment = running.start(options.cache / "run", teacher_folder, encoder, version)
+    try:
+        story = _begin(narrator, deployment, posts, drift_areas, options.seed)
+        _chapters(story)
+        narrator.addresses(
+            status_page=f"{deployment.url('control')}/#key={story.operator_key}",
+            metrics=[f"{deployment.url(name)}/metrics" for name in ("operations", "monitor")],
+        )
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            narrator.wait_for_interrupt()
+    finally:
+        deployment.stop()
+    return 0
+
+
+def _prepare(
+    options: argparse.Namespace, narrator: Narrator, drift_areas: tuple[str, ...]
+) -> tuple[Partition, str, Path]:
+    narrator.say("fetching the corpus and the encoder (once)")
+    all_posts = load_posts(fetch_corpus(options.cache))
+    posts = partition(all_posts, options.seed, drift_areas)
+    encoder = fetch_encoder(options.cache)
+    folder = options.cache / f"teacher-{options.seed}"
+    with narrator.counting(f"training the teacher on {len(posts.teacher)} labelled posts") as advance:
+        card = build_teacher(posts.teacher, encoder, folder, seed=options.seed, progress=advance.to)
+    narrator.say(f"the teacher: {card.posts} posts, held-out accuracy {card.held_out_accuracy:.1%}")
+    return posts, card.version, folder
+
+
+def _begin(
+    narrator: Narrator,
+    deployment: running.Deployment,
+    posts: Partition,
+    drift_areas: tuple[str, ...],
+    seed: int,
+) -> Story:
+    """Two people with keys of their own; the admin key only made them."""
+    keys = {}
+    for person, role in (("helpdesk-operator", "operator"), ("helpdesk-validator", "validator")):
+        response = httpx.post(
+            deployment.url("control") + "/api/v1/keys",
+            json={"person": person, "role": role},
+            headers={"authorization": f"Bearer {deployment.admin_key}"},
+        )
+        keys[role] = response.raise_for_status().json()["key"]
+    replayer = Replayer(deployment.url("gateway"), deployment.url("control"), keys["operator"], seed)
+    supply = Supply(
+        iter(posts.early + tuple(post for post in posts.drift if post.area not in drift_areas)),
+        iter(tuple(post for post in posts.drift if post.area in drift_areas)),
+    )
+    narrator.say(
+        f"teacher at {deployment.url('teacher')}, gateway in front of it at {deployment.url('gateway')}"
+    )
+    return Story(
+        narrator, deployment, replayer, supply, posts, drift_areas, keys["operator"], keys["validator"]
+    )
+
+
+def _chapters(story: Story) -> None:
+    story.narrator.chapter("No student yet: the gateway serves the teacher and records")
+    story.send(story.supply.mixed(RECORD_POSTS, 0.0), "requests, nine areas")
+    story.narrator.chapter("The first student is distilled from the record")
+    first = _first_student(story)
+    story.narrator.chapter("It answers the same requests in shadow; callers get the teacher's bytes")
+    before = _quiet(story, first)
+    story.narrator.chapter(f"The traffic drifts: {', '.join(story.drift_areas)} begin to arrive")
+    at_alarm, alarm = _drift(story, first)
+    story.narrator.chapter("The alarm has opened a distillation job")
+    second, repair_seconds = _repair(story, first)
+    story.narrator.chapter("Old and new student side by side, in shadow")
+    after = _compare(story, second)
+    story.narrator.chapter("Two people move the new student to canary and to full")
+    served = _serve(story, second)
+    summary.tell(
+        story.narrator,
+        summary.Findings(
+            drift_areas=story.drift_areas,
+            before=before,
+            at_alarm=at_alarm,
+            after=after,
+            alarm=story.get(f"/alarms/{alarm['id']}"),
+            student=story.get(f"/tasks/{TASK}/students/{second}"),
+            comparison=_comparison(story, first, second, after.since_us),
+            served=served,
+            teacher_milliseconds=_teacher_milliseconds(story),
+            repair_seconds=repair_seconds,
+            accounts=story.get("/status")["gateways"],
+        ),
+    )
+
+
+def _first_student(story: Story) -> str:
+    story.command(story.operator_key, "distill", TASK, "--reason", "first student, from the record", "--wait")
+    return _wait_for_stage(story, "shadow", but=())
+
+
+def _quiet(story: Story, first: str) -> summary.Chapter:
+    since_us = _now_us()
+    sent = story.send(story.supply.mixed(QUIET_POSTS, 0.0), "requests, nothing has changed")
+    chapter = _chapter(story, first, since_us, len(sent))
+    alarms = story.task()["alarms"]
+    if alarms:
+        raise StoryBroken(f"an alarm before the drift: {alarms}")
+    story.narrator.say(f"fidelity {chapter.overall_fidelity:.1%} over {chapter.pairs} pairs; no alarm")
+    return chapter
+
+
+def _drift(story: Story, first: str) -> tuple[summary.Chapter, dict[str, Any]]:
+    """Send until the trigger fires: first a trickle of the new areas, then a third of the traffic."""
+    since_us, sent = _now_us(), 0
+    with story.narrator.counting("requests, 5 % and then a third of new areas") as advance:
+        while sent < MOST_DRIFT_POSTS:
+            share = TRICKLE if sent < TRICKLE_POSTS else THIRD
+            sent += len(story.send_quietly(story.supply.mixed(GROUP, share), advance))
+            alarms = story.task()["alarms"]
+            if alarms:
+                break
+        else:
+            raise StoryBroken(f"no alarm within {MOST_DRIFT_POSTS} requests of the drift")
+    chapter = _chapter(story, first, since_us, sent)
+    alarm = min(alarms, key=lambda one: one["id"])
+    story.narrator.alarm(alarm["slice"], chapter)
+    return chapter, dict(alarm)
+
+
+def _repair(story: Story, first: str) -> tuple[str, float]:
+    """Traffic goes on while the job collects what its gate needs; then it trains and registers."""
+    started = time.monotonic()
+    with story.narrator.counting(
+        "requests while the job collects rows, three quarters of new areas"
+    ) as advance:
+        while (job := _job(story))["status"] in ("todo", "doing") and not _has_rows(job):
+            posts = story.supply.mixed(GROUP, FLOOD)
+            if not posts:
+                break
+            story.send_quietly(posts, advance)
+    with story.narrator.following("job") as follow:
+        while (job := _job(story))["status"] in ("todo", "doing"):
+            follow(job["phase"], job["progress"])
+            time.sleep(0.5)
+    if job["status"] != "succeeded":
+        raise StoryBroken(f"the job ended as {job['status']}: {'; '.join(job['reasons'])}")
+    second = _wait_for_stage(story, "shadow", but=(first,))
+    story.narrator.say(f"{second} passed its gate, is registered and has entered shadow by itself")
+    return second, time.monotonic() - started
+
+
+def _compare(story: Story, second: str) -> summary.Chapter:
+    """Both students answer the same fresh posts, none of which trained or gated either."""
+    since_us = _now_us()
+    fresh = list(story.posts.measurement)
+    unaffected = sum(post.area not in story.drift_areas for post in fresh)
+    fresh += story.supply.mixed(max(0, UNAFFECTED_POSTS - unaffected), 0.0)
+    sent = story.send(fresh, "fresh requests, both students in shadow")
+    return _chapter(story, second, since_us, len(sent))
+
+
+def _comparison(story: Story, first: str, second: str, since_us: int) -> summary.Comparison:
+    document = story.get(f"/tasks/{TASK}/comparison", old=first, new=second, since_us=since_us)
+    return summary.comparison(document["slices"], story.drift_areas)
+
+
+def _serve(story: Story, second: str) -> summary.Served:
+    _promote(story, second, "canary", "--share", "0.5")
+    canary = story.send(story.supply.mixed(CANARY_POSTS, THIRD), "requests, canary at one half")
+    _promote(story, second, "full")
+    full = story.send(story.supply.mixed(FULL_POSTS, THIRD), "requests, the student serves where it may")
+    story.replayer.tell_all_labels()
+    return summary.Served(_share(canary), _share(full), _fallbacks(story))
+
+
+def _promote(story: Story, artifact: str, stage: str, *more: str) -> None:
+    story.command(
+        story.operator_key, "promote", TASK, "--to", stage, *more, "--reason", f"{stage}: verdicts pass"
+    )
+    story.command(story.validator_key, "approve", "--reason", "looked at the slices")
+    _wait_for_stage(story, stage, but=())
+    time.sleep(1.0)  # the gateway obeys within a second
+
+
+def _fallbacks(story: Story) -> dict[str, int]:
+    """Why the teacher answered requests of the student's arm, from the gateway's metrics."""
+    text = httpx.get(story.deployment.url("operations") + "/metrics", timeout=30).text
+    lines = re.findall(r'^stillgate_fallback_total\{.*?reason="(\w+)".*?\} (\S+)$', text, re.MULTILINE)
+    return {reason: round(float(count)) for reason, count in lines if float(count)}
+
+
+def _share(sent: Sequence[Sent]) -> float:
+    return sum(one.served_by == "student" for one in sent) / len(sent)
+
+
+def _chapter(story: Story, artifact: str, since_us: int, expected: int) -> summary.Chapter:
+    """The slices of one student since a moment, once the monitor has read what was sent."""
+    until_us = _now_us()
+    deadline = time.monotonic() + SETTLE_SECONDS
+    pairs, quiet_since = -1, time.monotonic()
+    while True:
+        rows = story.get(f"/tasks/{TASK}/slices", artifact=artifact, since_us=since_us)["slices"]
+        chapter = summary.Chapter(since_us, until_us, {row["slice"]: row for row in rows})
+        if chapter.pairs != pairs:
+            pairs, quiet_since = chapter.pairs, time.monotonic()
+        if pairs >= expected or time.monotonic() - quiet_since > QUIET_SECONDS:
+            return chapter
+        if time.monotonic() > deadline:
+            raise StoryBroken(f"the monitor is still reading after {SETTLE_SECONDS:.0f} s")
+        time.sleep(0.3)
+
+
+def _job(story: Story) -> dict[str, Any]:
+    return dict(max(story.task()["jobs"], key=lambda job: job["id"]))
+
+
+def _has_rows(job: dict[str, Any]) -> bool:
+    return bool(job["phase"]) and not job["phase"].startswith(("starting", "collecting"))
+
+
+def _wait_for_stage(story: Story, stage: str, but: tuple[str, ...]) -> str:
+    """The artifact that reaches a stage, once the student process has loaded it."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        for student in story.task()["students"]:
+            if student["stage"] == stage and student["loaded"] and student["artifact"] not in but:
+                return str(student["artifact"])
+        time.sleep(0.3)
+    raise StoryBroken(f"no student reached {stage} within {SETTLE_SECONDS:.0f} s")
+
+
+def _teacher_milliseconds(story: Story) -> float:
+    """Processor time of the teacher's process for one answer, over the whole run."""
+    seconds = running.processor_seconds(story.deployment.teacher.pid)
+    answers = sum(one.served_by == "teacher" for one in story.replayer.sent)
+    return seconds * 1000 / answers
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+if __name__ == "__main__":
+    sys.exit(main())

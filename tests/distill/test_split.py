@@ -1,0 +1,89 @@
+"""The division of rows: stable, disjoint, and with the rows that a gate needs."""
+
+import math
+
+import pytest
+
+from distill.rows import Row
+from distill.split import LEAST_GATE_SHARE, MOST_GATE_SHARE, GateRow, draw_gate, rows_wanted, split_rows
+from ledger.configuration import TaskSection
+from tests.distill.desk import build_row
+
+
+def rows_of(task: TaskSection, **counts: int) -> list[Row]:
+    """So many rows of each area."""
+    return [build_row(task, number, area) for area, count in counts.items() for number in range(count)]
+
+
+def locked(gate: tuple[GateRow, ...]) -> dict[str, str | None]:
+    return {entry.row.digest: entry.drawn_for for entry in gate}
+
+
+def test_the_parts_share_no_row(task: TaskSection) -> None:
+    """What is judged on is not trained on, nor stopped, nor calibrated on."""
+    rows = rows_of(task, x=800, y=120)
+    gate = draw_gate(rows, task.rules, task.gate, {})
+
+    split = split_rows(rows, locked(gate), {})
+
+    parts = [[entry.row.digest for entry in split.gate]]
+    parts += [[row.digest for row in part] for part in (split.train, split.dev, split.calibration)]
+    everything = [digest for part in parts for digest in part]
+    assert len(everything) == len(set(everything)) == len(rows)
+    assert all(parts)
+
+
+def test_a_critical_slice_gets_its_gate_rows(task: TaskSection) -> None:
+    """A rare slice is drawn beyond its natural share, but counts for its own rule's slices alone."""
+    rows = rows_of(task, x=1500, rare=rows_wanted(task.gate.slice_rows))
+
+    gate = draw_gate(rows, task.rules, task.gate, {})
+
+    rare = [entry for entry in gate if "area=rare" in entry.slices(task.rules)]
+    extra = [entry for entry in rare if entry.drawn_for is not None]
+    assert len(rare) == task.gate.slice_rows
+    assert extra
+    assert {entry.slices(task.rules) for entry in extra} == {("area=rare",)}
+
+
+def test_a_slice_too_small_to_be_proved_gives_nothing_extra(task: TaskSection) -> None:
+    """Its few rows are worth more in training than in a gate that they cannot fill."""
+    rows = rows_of(task, x=1500, rare=rows_wanted(task.gate.slice_rows) - 1)
+
+    gate = draw_gate(rows, task.rules, task.gate, {})
+
+    assert {entry.drawn_for for entry in gate if entry.row.slices[1] == "area=rare"} <= {None}
+
+
+def test_a_gate_row_is_a_gate_row_for_ever(task: TaskSection) -> None:
+    """Rows of an earlier lock never train, also when the next gate needs fewer of them."""
+    early = rows_of(task, x=300)
+    first = locked(draw_gate(early, task.rules, task.gate, {}))
+    later = early + rows_of(task, y=3000)
+
+    second = locked(draw_gate(later, task.rules, task.gate, first))
+    split = split_rows(later, second, first)
+
+    assert set(first) <= set(second)
+    assert not set(first) & {row.digest for row in (*split.train, *split.dev, *split.calibration)}
+
+
+def test_more_rows_leave_a_locked_gate_as_it_was(task: TaskSection) -> None:
+    """What arrives after the lock trains, and is not judged on."""
+    rows = rows_of(task, x=500)
+    lock = locked(draw_gate(rows, task.rules, task.gate, {}))
+
+    split = split_rows(rows + rows_of(task, y=200), lock, {})
+
+    assert locked(split.gate) == lock
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 1000, 10_000])
+def test_the_natural_draw_is_near_its_share(task: TaskSection, count: int) -> None:
+    """Between a seventh and a third of the rows, more when there are few."""
+    rows = rows_of(task, x=count)
+    share = min(MOST_GATE_SHARE, max(LEAST_GATE_SHARE, task.gate.rows / max(1, count)))
+
+    natural = [entry for entry in draw_gate(rows, task.rules, task.gate, {}) if entry.drawn_for is None]
+
+    assert abs(len(natural) - share * count) <= 4 * math.sqrt(count * share)
