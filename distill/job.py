@@ -22,7 +22,6 @@ from distill.rows import Ingested, ingest
 from distill.split import Split, draw_gate, rows_wanted, split_rows
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
-from ledger.process import end_with_parent
 from ledger.slices import rule_of
 from ledger.tables import AlarmRow, JobRow, StudentRow
 
@@ -42,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--job", type=int, required=True)
     options = parser.parse_args(arguments)
-    end_with_parent()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("distill").setLevel(logging.INFO)  # the exporter's notes are for its own authors
     try:
         _say(**run_job(load(options.config), options.job))
     except (CannotDistil, RegistrationRefused) as error:

@@ -5,6 +5,7 @@ The job's process carries torch; when it dies of memory or a crash, the worker s
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -21,8 +22,8 @@ from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.heartbeats import leave_heartbeat
 from ledger.jobs import MAX_ATTEMPTS, JobStatus, beat, claim_job, finish_job, release_job
-from ledger.process import environment_of_child
 from ledger.tables import JobRow
+from ledger.tether import tethered
 
 POLL_SECONDS = 1.0
 BEAT_SECONDS = 2.0
@@ -77,12 +78,13 @@ class Worker:
             return
         log.info("job %d of task %s begins, attempt %d action=job_started", job.id, job.task, job.attempts)
         progress = Progress()
+        arguments = ("-m", "distill.job", "--config", str(self._path), "--job", str(job.id))
         process = subprocess.Popen(
-            [sys.executable, "-m", "distill.job", "--config", str(self._path), "--job", str(job.id)],
+            tethered(sys.executable, *arguments),
             stdout=subprocess.PIPE,
             text=True,
             # waiting threads sleep instead of spinning: the job shares the machine with those that serve
-            env={**environment_of_child(), "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
         )
         reader = threading.Thread(target=_read, args=(process, progress), daemon=True)
         reader.start()

@@ -1,8 +1,6 @@
 """One supervised process: its start, its log, its pid file, and when it is due again after it died."""
 
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -11,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ledger.tether import tethered
+
 FIRST_DELAY_SECONDS = 0.5  # before a restart; doubles with every death
 LONGEST_DELAY_SECONDS = 10.0
 STEADY_SECONDS = 30.0  # alive for so long, and the delay starts over
 MAX_LINE_BYTES = 65_536  # a longer line is cut into several
 MAX_LOG_BYTES = 10 * 2**20  # then the log is moved to .log.1
 KEPT_LINES = 20  # for the message when a program cannot start
-
-TETHER = Path(__file__).with_name("tether.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +59,8 @@ class Child:
         """Start the process in a session of its own, so that Ctrl-C reaches the supervisor alone."""
         self.attempts += 1
         self.started_at = time.time()
-        tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid())]
         self._process = subprocess.Popen(
-            [*tether, *self.program.command],
+            tethered(*self.program.command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -34,13 +34,14 @@ from examples.helpdesk.traffic import Replayer, Sent
 
 DEFAULT_DRIFT = ("sci.electronics", "sci.space", "comp.sys.mac.hardware")
 TASK = "helpdesk"
-RECORD_POSTS = 2000  # before there is any student
+TEACHER_POSTS_PER_AREA, FRESH_POSTS_PER_AREA = 130, 120
+RECORD_POSTS = 2100  # before there is any student
 QUIET_POSTS = 450  # the first student in shadow, nothing has changed
 TRICKLE_POSTS = 240  # the drift begins: one post in twenty is of a new area
 MOST_DRIFT_POSTS = 4000
 GROUP = 80  # posts between two looks at the alarms
 TRICKLE, THIRD, FLOOD = 0.05, 1 / 3, 0.75  # share of the new areas in the traffic
-UNAFFECTED_POSTS = 1150  # for the comparison of the two students
+UNAFFECTED_POSTS = 1000  # for the comparison of the two students
 CANARY_POSTS, FULL_POSTS = 200, 300
 SETTLE_SECONDS = 60.0
 QUIET_SECONDS = 8.0  # several ticks of the monitor without a new pair: nothing more will come
@@ -167,7 +168,13 @@ def _prepare(
 ) -> tuple[Partition, str, Path]:
     narrator.say("fetching the corpus and the encoder (once)")
     all_posts = load_posts(fetch_corpus(options.cache))
-    posts = partition(all_posts, options.seed, drift_areas)
+    posts = partition(
+        all_posts,
+        options.seed,
+        drift_areas,
+        teacher_rows=TEACHER_POSTS_PER_AREA,
+        measurement_rows=FRESH_POSTS_PER_AREA,
+    )
     encoder = fetch_encoder(options.cache)
     folder = options.cache / f"teacher-{options.seed}"
     with narrator.counting(f"training the teacher on {len(posts.teacher)} labelled posts") as advance:
@@ -227,7 +234,7 @@ def _chapters(story: Story) -> None:
             before=before,
             at_alarm=at_alarm,
             after=after,
-            alarm=story.get(f"/alarms/{alarm['id']}"),
+            alarm=story.get(f"/alarms/{alarm['id']}") | {"aggregate": alarm["aggregate"]},
             student=story.get(f"/tasks/{TASK}/students/{second}"),
             comparison=_comparison(story, first, second, after.since_us),
             served=served,
@@ -244,7 +251,7 @@ def _first_student(story: Story) -> str:
 
 
 def _quiet(story: Story, first: str) -> summary.Chapter:
-    since_us = _now_us()
+    since_us = _window_start_us()
     sent = story.send(story.supply.mixed(QUIET_POSTS, 0.0), "requests, nothing has changed")
     chapter = _chapter(story, first, since_us, len(sent))
     alarms = story.task()["alarms"]
@@ -256,7 +263,7 @@ def _quiet(story: Story, first: str) -> summary.Chapter:
 
 def _drift(story: Story, first: str) -> tuple[summary.Chapter, dict[str, Any]]:
     """Send until the trigger fires: first a trickle of the new areas, then a third of the traffic."""
-    since_us, sent = _now_us(), 0
+    since_us, sent = _window_start_us(), 0
     with story.narrator.counting("requests, 5 % and then a third of new areas") as advance:
         while sent < MOST_DRIFT_POSTS:
             share = TRICKLE if sent < TRICKLE_POSTS else THIRD
@@ -268,8 +275,10 @@ def _drift(story: Story, first: str) -> tuple[summary.Chapter, dict[str, Any]]:
             raise StoryBroken(f"no alarm within {MOST_DRIFT_POSTS} requests of the drift")
     chapter = _chapter(story, first, since_us, sent)
     alarm = min(alarms, key=lambda one: one["id"])
-    story.narrator.alarm(alarm["slice"], chapter)
-    return chapter, dict(alarm)
+    rows = story.get(f"/tasks/{TASK}/slices", artifact=first)["slices"]
+    aggregate = next(float(row["fidelity"]) for row in rows if row["slice"] == summary.OVERALL)
+    story.narrator.alarm(alarm["slice"], chapter.fidelity(alarm["slice"]), aggregate)
+    return chapter, dict(alarm) | {"aggregate": aggregate}
 
 
 def _repair(story: Story, first: str) -> tuple[str, float]:
@@ -296,7 +305,7 @@ def _repair(story: Story, first: str) -> tuple[str, float]:
 
 def _compare(story: Story, second: str) -> summary.Chapter:
     """Both students answer the same fresh posts, none of which trained or gated either."""
-    since_us = _now_us()
+    since_us = _window_start_us()
     fresh = list(story.posts.measurement)
     unaffected = sum(post.area not in story.drift_areas for post in fresh)
     fresh += story.supply.mixed(max(0, UNAFFECTED_POSTS - unaffected), 0.0)
@@ -383,6 +392,11 @@ def _teacher_milliseconds(story: Story) -> float:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _window_start_us() -> int:
+    """The present second's beginning: sums are kept by windows of a second, and a window counts whole."""
+    return _now_us() // 1_000_000 * 1_000_000
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,13 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 PLAIN_EVERY_SECONDS = 10.0  # between two lines of progress where nothing can be redrawn
-
-
-class ChapterFigures(Protocol):
-    @property
-    def overall_fidelity(self) -> float: ...
-
-    def fidelity(self, name: str) -> float: ...
 
 
 @dataclass
@@ -70,10 +62,10 @@ class Narrator:
     def table(self, table: Table) -> None:
         self._console.print(table)
 
-    def alarm(self, slice_name: str, chapter: ChapterFigures) -> None:
+    def alarm(self, slice_name: str, fidelity: float, aggregate: float) -> None:
         self._console.print(
-            f"         [bold red]ALARM[/] on {escape(slice_name)}: fidelity there"
-            f" {chapter.fidelity(slice_name):.1%}; the aggregate still says {chapter.overall_fidelity:.1%}"
+            f"         [bold red]ALARM[/] on {escape(slice_name)}: fidelity there {fidelity:.1%} since the drift"
+            f" began; the student's aggregate still says {aggregate:.1%}"
         )
 
     def addresses(self, status_page: str, metrics: list[str]) -> None:
@@ -106,9 +98,10 @@ class Narrator:
             said: list[str] = []
 
             def line(phase: str, share: float) -> None:
-                if phase and phase not in said:
-                    said.append(phase)
-                    self.say(f"{what}: {phase}")
+                step = phase.partition(" (")[0]
+                if step and step not in said:
+                    said.append(step)
+                    self.say(f"{what}: {step}")
 
             yield line
             return

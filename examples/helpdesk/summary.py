@@ -139,7 +139,8 @@ def _alarm(findings: Findings) -> Table:
     name = findings.alarm["slice"]
     table.add_row("slice", name)
     table.add_row("fidelity there since the drift began", _percent(findings.at_alarm.fidelity(name)))
-    table.add_row("the aggregate's at that moment", _percent(findings.at_alarm.overall_fidelity))
+    table.add_row("over all slices since the drift began", _percent(findings.at_alarm.overall_fidelity))
+    table.add_row("the student's aggregate at that moment", _percent(findings.alarm["aggregate"]))
     for key, value in receipt.items():
         if isinstance(value, str | int | float):
             table.add_row(key.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -12,6 +12,11 @@ import sys
 PR_SET_PDEATHSIG = 1  # linux/prctl.h; survives exec
 
 
+def tethered(*command: str) -> list[str]:
+    """The command line that starts `command` as a child which ends with this process."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
 def main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
