@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, create_engine, func, insert, select
+from sqlalchemy import Connection, create_engine, func, insert, select
 from sqlalchemy.pool import StaticPool
 
 from ledger.clock import now_us
@@ -22,7 +24,10 @@ from ledger.schema import m001_initial, migrate
 from ledger.tables import AnswerRow, ExchangeRow, Loss, SequenceBlock, exchange_metadata
 
 MIGRATIONS = (m001_initial(exchange_metadata),)
+Row = tuple[Any, ...]  # the columns of a table, in order
+
 BLOCK_SIZE = 2**32  # sequence numbers of one run
+ROWS_A_STATEMENT = 64  # each statement hands the interpreter lock over and back once, not once a row
 CRASH = "crash"  # the reason of what a killed run had started and not written
 
 _exchange = ExchangeRow.__table__  # type: ignore[attr-defined]  # SQLModel does not type it
@@ -30,16 +35,8 @@ _answer = AnswerRow.__table__  # type: ignore[attr-defined]
 _block = SequenceBlock.__table__  # type: ignore[attr-defined]
 _loss = Loss.__table__  # type: ignore[attr-defined]
 
-
-def _insert(table: Table, names: Sequence[str], conflict: str = "") -> str:
-    """One statement, compiled once: SQLAlchemy's own would cost more than SQLite does."""
-    return f"INSERT {conflict} INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-
-
 EXCHANGE_NAMES = tuple(column.name for column in _exchange.columns)
 ANSWER_NAMES = tuple(column.name for column in _answer.columns)
-_INSERT_EXCHANGE = _insert(_exchange, EXCHANGE_NAMES)
-_INSERT_ANSWER = _insert(_answer, ANSWER_NAMES[1:], "OR IGNORE")  # without its number, which SQLite gives
 _exchange_fields = attrgetter(*EXCHANGE_NAMES)
 
 
@@ -83,10 +80,10 @@ class ExchangeFile:
         exchange_rows = [_exchange_row(exchange) for exchange in exchanges]
         answer_rows = [_answer_row(answer) for answer in answers]
         with self._connection.begin():
-            if exchange_rows:
-                self._connection.exec_driver_sql(_INSERT_EXCHANGE, exchange_rows)
-            if answer_rows:
-                self._connection.exec_driver_sql(_INSERT_ANSWER, answer_rows)
+            for chunk in _chunks(exchange_rows):
+                self._connection.exec_driver_sql(_insert_exchanges(len(chunk)), _flat(chunk))
+            for chunk in _chunks(answer_rows):
+                self._connection.exec_driver_sql(_insert_answers(len(chunk)), _flat(chunk))
 
     def open_block(self) -> int:
         """Persist the next block of sequence numbers and return its first number."""
@@ -232,7 +229,32 @@ def read_answer(row: tuple[Any, ...]) -> Answer:
     )
 
 
-def _exchange_row(exchange: Exchange) -> tuple[Any, ...]:
+@cache
+def _insert_exchanges(rows: int) -> str:
+    return f"INSERT INTO exchange ({', '.join(EXCHANGE_NAMES)}) VALUES {_marks(len(EXCHANGE_NAMES), rows)}"
+
+
+@cache
+def _insert_answers(rows: int) -> str:
+    """Without the number, which SQLite gives."""
+    names = ANSWER_NAMES[1:]
+    return f"INSERT OR IGNORE INTO answer ({', '.join(names)}) VALUES {_marks(len(names), rows)}"
+
+
+def _marks(columns: int, rows: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
+
+
+def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        yield rows[start : start + ROWS_A_STATEMENT]
+
+
+def _flat(rows: Sequence[Row]) -> Row:
+    return tuple(chain.from_iterable(rows))
+
+
+def _exchange_row(exchange: Exchange) -> Row:
     *plain, attributes, inputs, words, digests, teacher = _exchange_fields(exchange)
     return (
         *plain,
@@ -244,7 +266,7 @@ def _exchange_row(exchange: Exchange) -> tuple[Any, ...]:
     )
 
 
-def _answer_row(answer: Answer) -> tuple[Any, ...]:
+def _answer_row(answer: Answer) -> Row:
     return (
         answer.exchange_sequence,
         answer.responder,
