@@ -27,6 +27,8 @@ from ledger.tables import AlarmRow, JobRow, StudentRow
 
 COLLECT_POLL_SECONDS = 3.0
 
+log = logging.getLogger("distill.job")
+
 
 class CannotDistil(Exception):
     """The job ends without a student, for the reasons given."""
@@ -47,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(**run_job(load(options.config), options.job))
     except (CannotDistil, RegistrationRefused) as error:
         _say(outcome="failed", reasons=getattr(error, "reasons", [str(error)]))
+    except Exception as error:  # whatever the training libraries raise ends as the job's reason
+        log.exception("job %d failed action=job_failed", options.job)
+        _say(outcome="failed", reasons=[f"{type(error).__name__}: {error}"])
     return 0
 
 

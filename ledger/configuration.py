@@ -276,13 +276,26 @@ def load(path: Path) -> Configuration:
         configuration = Configuration.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(path, _problems(error.errors())) from None
-    return _with_absolute_data_directory(configuration, path)
+    return _with_absolute_paths(configuration, path.resolve().parent)
 
 
-def _with_absolute_data_directory(configuration: Configuration, path: Path) -> Configuration:
-    directory = (path.parent / configuration.deployment.data_directory).resolve()
+def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configuration:
+    """What the file names relative to itself, wherever a process is started."""
+    directory = (folder / configuration.deployment.data_directory).resolve()
     deployment = configuration.deployment.model_copy(update={"data_directory": directory})
-    return configuration.model_copy(update={"deployment": deployment})
+    tasks = tuple(
+        task.model_copy(
+            update={"candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate)}
+        )
+        for task in configuration.task
+    )
+    return configuration.model_copy(update={"deployment": deployment, "task": tasks})
+
+
+def _with_absolute_encoder(candidate: CandidateSection, folder: Path) -> CandidateSection:
+    """An encoder that is no folder beside the file is a hub name, or an absolute path already."""
+    path = folder / candidate.encoder
+    return candidate.model_copy(update={"encoder": str(path.resolve())}) if path.is_dir() else candidate
 
 
 def _problems(details: list[Any]) -> list[str]:

@@ -19,8 +19,8 @@ class JobCause(StrEnum):
 
 
 class JobStatus(StrEnum):
-    TODO = "todo"
-    DOING = "doing"
+    WAITING = "waiting"
+    RUNNING = "running"
     SUCCEEDED = "succeeded"  # a student was registered
     FAILED = "failed"  # the reasons say why
     CANCELLED = "cancelled"
@@ -28,7 +28,7 @@ class JobStatus(StrEnum):
 
 def open_job(session: Session, task: str) -> JobRow | None:
     """The job of the task that is waiting or running."""
-    statuses = (JobStatus.TODO, JobStatus.DOING)
+    statuses = (JobStatus.WAITING, JobStatus.RUNNING)
     return session.exec(select(JobRow).where(JobRow.task == task, col(JobRow.status).in_(statuses))).first()
 
 
@@ -66,8 +66,8 @@ def claim_job(session: Session, worker: str) -> JobRow | None:
         select(JobRow)
         .where(
             or_(
-                col(JobRow.status) == JobStatus.TODO,
-                (col(JobRow.status) == JobStatus.DOING)
+                col(JobRow.status) == JobStatus.WAITING,
+                (col(JobRow.status) == JobStatus.RUNNING)
                 & ((col(JobRow.heartbeat_us) < silent_since) | (col(JobRow.claimed_by) == worker)),
             )
         )
@@ -75,7 +75,7 @@ def claim_job(session: Session, worker: str) -> JobRow | None:
     ).first()
     if job is None:
         return None
-    job.status, job.claimed_by, job.heartbeat_us = JobStatus.DOING, worker, now_us()
+    job.status, job.claimed_by, job.heartbeat_us = JobStatus.RUNNING, worker, now_us()
     job.attempts += 1
     session.add(job)
     return job
@@ -84,7 +84,7 @@ def claim_job(session: Session, worker: str) -> JobRow | None:
 def beat(session: Session, job_id: int, worker: str, phase: str, progress: float) -> bool:
     """Say that the worker lives and what it does. False: the job is no longer this worker's, so stop."""
     job = session.get(JobRow, job_id)
-    if job is None or job.status != JobStatus.DOING or job.claimed_by != worker:
+    if job is None or job.status != JobStatus.RUNNING or job.claimed_by != worker:
         return False
     job.heartbeat_us, job.phase, job.progress = now_us(), phase, progress
     session.add(job)
@@ -101,7 +101,7 @@ def finish_job(
 ) -> bool:
     """Close a job. False: it was not this worker's any more, and its late outcome must not count."""
     job = session.get(JobRow, job_id)
-    if job is None or job.status != JobStatus.DOING or job.claimed_by != worker:
+    if job is None or job.status != JobStatus.RUNNING or job.claimed_by != worker:
         return False
     job.status, job.reasons, job.artifact, job.finished_at_us = status, reasons, artifact, now_us()
     session.add(job)
@@ -117,6 +117,6 @@ def finish_job(
 def release_job(session: Session, job_id: int, worker: str) -> None:
     """Give a job back to the queue, as a worker that shuts down does."""
     job = session.get(JobRow, job_id)
-    if job is not None and job.status == JobStatus.DOING and job.claimed_by == worker:
-        job.status, job.claimed_by, job.phase, job.progress = JobStatus.TODO, None, "", 0.0
+    if job is not None and job.status == JobStatus.RUNNING and job.claimed_by == worker:
+        job.status, job.claimed_by, job.phase, job.progress = JobStatus.WAITING, None, "", 0.0
         session.add(job)

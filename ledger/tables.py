@@ -150,7 +150,7 @@ class JobRow(ControlFileTable, table=True):
 
     __tablename__ = "job"
     __table_args__ = (
-        Index("one_open_job", "task", unique=True, sqlite_where=text("status IN ('todo', 'doing')")),
+        Index("one_open_job", "task", unique=True, sqlite_where=text("status IN ('waiting', 'running')")),
     )
     id: int | None = Field(default=None, primary_key=True)
     task: str
@@ -158,7 +158,7 @@ class JobRow(ControlFileTable, table=True):
     alarm_id: int | None = None
     opened_by: str
     opened_at_us: int
-    status: str = "todo"
+    status: str = "waiting"
     phase: str = ""  # what the worker is doing, for people
     progress: float = 0.0  # 0 to 1 within the phase
     attempts: int = 0

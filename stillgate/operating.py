@@ -62,7 +62,7 @@ def _follow(client: AdminClient, job: dict[str, Any], deadline: float) -> dict[s
                 fail(f"job {job['id']} is still {job['status']}; it goes on without us", Exit.TIMEOUT)
             time.sleep(POLL_SECONDS)
             job = client.get(f"/jobs/{job['id']}")
-            phase = job["phase"] or ("waits for a worker" if job["status"] == "todo" else job["status"])
+            phase = job["phase"] or ("waits for a worker" if job["status"] == "waiting" else job["status"])
             progress.update(shown, description=f"job {job['id']}: {phase}", completed=job["progress"])
     return job
 

@@ -23,7 +23,7 @@ _STYLES = {
     "rolled_back": "red",
     "inconclusive": "yellow",
     "paused": "yellow",
-    "doing": "yellow",
+    "running": "yellow",
 }
 
 
@@ -130,7 +130,7 @@ def _share(part: Document | None, bar: float | None) -> Text:
 
 def _open_jobs(task: Document) -> Iterator[Text]:
     for job in task["jobs"]:
-        if job["status"] in ("todo", "doing"):
+        if job["status"] in ("waiting", "running"):
             yield Text(f"job {job['id']} {job['status']}: {job['phase']} {percent(job['progress'], 0)}")
 
 

@@ -287,13 +287,13 @@ def _repair(story: Story, first: str) -> tuple[str, float]:
     with story.narrator.counting(
         "requests while the job collects rows, three quarters of new areas"
     ) as advance:
-        while (job := _job(story))["status"] in ("todo", "doing") and not _has_rows(job):
+        while (job := _job(story))["status"] in ("waiting", "running") and not _has_rows(job):
             posts = story.supply.mixed(GROUP, FLOOD)
             if not posts:
                 break
             story.send_quietly(posts, advance)
     with story.narrator.following("job") as follow:
-        while (job := _job(story))["status"] in ("todo", "doing"):
+        while (job := _job(story))["status"] in ("waiting", "running"):
             follow(job["phase"], job["progress"])
             time.sleep(0.5)
     if job["status"] != "succeeded":

@@ -72,7 +72,7 @@ def _licence(task: TaskView) -> list[Act]:
 
 def _distil(task: TaskView) -> list[Act]:
     """A first student is wanted, or one that has drifted needs a successor and none is being trained."""
-    busy = any(job["status"] in ("todo", "doing") for job in task.jobs)
+    busy = any(job["status"] in ("waiting", "running") for job in task.jobs)
     newest = task.newest_answering
     if busy or not task.licensed or (newest is not None and newest.alarm is None):
         return []

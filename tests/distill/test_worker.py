@@ -45,6 +45,12 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]
         process.wait()
 
 
+def write_record(data_directory: Path, exchanges: int) -> None:
+    file = ExchangeFile(exchange_path(data_directory, "g0"))
+    file.append([build_exchange(number) for number in range(exchanges)], [])
+    file.close()
+
+
 def open_job(engine: Engine) -> int:
     with transaction(engine) as session:
         job = create_job(session, "desk", JobCause.BY_HAND, "ann")
@@ -64,7 +70,21 @@ def job_when(engine: Engine, job_id: int, holds: Callable[[JobRow], bool]) -> Jo
 
 
 def is_closed(job: JobRow) -> bool:
-    return job.status not in (JobStatus.TODO, JobStatus.DOING)
+    return job.status not in (JobStatus.WAITING, JobStatus.RUNNING)
+
+
+def test_an_encoder_that_is_not_there_is_a_reason(
+    engine: Engine, start: Callable[..., object], tmp_path: Path
+) -> None:
+    """What the training libraries raise ends as the job's reason, not as a silent death."""
+    write_record(tmp_path / "data", 400)
+    job_id = open_job(engine)
+
+    start(TEXT.replace('encoder = "encoder"', f'encoder = "{tmp_path / "nowhere"}"'))
+
+    job = job_when(engine, job_id, is_closed)
+    assert job.status == JobStatus.FAILED
+    assert "nowhere" in job.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +111,7 @@ def test_a_job_that_cannot_run_says_why(
 
 def test_a_job_waits_for_rows_and_shows_how_many(engine: Engine, start: Callable[..., object]) -> None:
     """While rows are short the job collects, tells how far it is, and can be given back by a stop."""
-    file = ExchangeFile(exchange_path(Path(str(engine.url.database)).parent, "g0"))
-    file.append([build_exchange(number) for number in range(30)], [])
-    file.close()
+    write_record(Path(str(engine.url.database)).parent, 30)
     job_id = open_job(engine)
 
     process = start(TEXT.replace("collect_seconds = 0", "collect_seconds = 600"))
@@ -104,7 +122,7 @@ def test_a_job_waits_for_rows_and_shows_how_many(engine: Engine, start: Callable
     assert isinstance(process, subprocess.Popen)
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_SECONDS) == 0
-    assert job_when(engine, job_id, lambda job: job.status == JobStatus.TODO).claimed_by is None
+    assert job_when(engine, job_id, lambda job: job.status == JobStatus.WAITING).claimed_by is None
 
 
 def test_a_killed_worker_takes_its_job_up_again(engine: Engine, start: Callable[..., object]) -> None:
@@ -121,7 +139,7 @@ def test_a_killed_worker_takes_its_job_up_again(engine: Engine, start: Callable[
     start(waiting)
 
     job = job_when(engine, job_id, lambda job: job.attempts == 2 and job.phase.startswith("collecting"))
-    assert job.status == JobStatus.DOING
+    assert job.status == JobStatus.RUNNING
     assert not is_running(orphan)
 
 

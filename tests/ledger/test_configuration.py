@@ -67,6 +67,20 @@ def test_a_wrong_value_is_named_with_its_rule(tmp_path: Path, old: str, new: str
     assert said in found[0]
 
 
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder's folder is found wherever the process was started; another name is a hub's."""
+    (tmp_path / "encoder").mkdir()
+    candidates = "".join(
+        f'[[task.candidate]]\nkind = "static"\nencoder = "{encoder}"\n' for encoder in ("encoder", "org/name")
+    )
+    path = write(tmp_path, MINIMAL + candidates)
+    monkeypatch.chdir("/")
+
+    configuration = load(path)
+
+    assert [one.encoder for one in configuration.task[0].candidate] == [str(tmp_path / "encoder"), "org/name"]
+
+
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     """Nobody has to correct a file one error at a time."""
     text = MINIMAL.replace('"huggingface"', '"grpc"').replace('"1"', '""') + "[gateway]\nlisten = 'x'\n"

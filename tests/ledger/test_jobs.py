@@ -34,7 +34,7 @@ def test_a_task_has_one_open_job(engine: Engine, job_id: int) -> None:
         create_job(session, "desk", JobCause.ALARM, "monitor", alarm_id=1)
 
     with transaction(engine) as session:
-        assert create_job(session, "other", JobCause.BY_HAND, "ann").status == JobStatus.TODO
+        assert create_job(session, "other", JobCause.BY_HAND, "ann").status == JobStatus.WAITING
 
 
 def test_a_job_is_claimed_once(engine: Engine, job_id: int) -> None:

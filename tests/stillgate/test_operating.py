@@ -113,7 +113,7 @@ def test_distill_can_wait_for_the_end(
 def test_distill_stops_waiting_at_the_timeout(desk: Desk) -> None:
     """3, and the job goes on."""
     assert run_as(desk, "olga", "distill", TASK, "--wait", "--timeout", "0", *WHY).exit_code == 3
-    assert desk.task()["jobs"][0]["status"] == "todo"
+    assert desk.task()["jobs"][0]["status"] == "waiting"
 
 
 def test_keys_are_made_shown_once_and_revoked(desk: Desk) -> None:
