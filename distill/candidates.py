@@ -107,7 +107,7 @@ def _encoded(rows: Sequence[Row], tokenizer: Tokenizer) -> TrainingRows:
 
 def _weight(row: Row) -> float:
     """Rows asked about rarely stand for more of the traffic; repeats count by their square root."""
-    return min(MOST_WEIGHT, math.sqrt(row.repeats) / row.inclusion)
+    return min(MOST_WEIGHT, row.emphasis * math.sqrt(row.repeats) / row.inclusion)
 
 
 def _told(say: Say, kind: str) -> Callable[[int, int, float], None]:

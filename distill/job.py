@@ -16,14 +16,17 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from distill.context import JobContext
+from distill.emphasis import emphasised
 from distill.lock import LOCK_FILE, Lock, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.register import RegistrationRefused, licence_record
 from distill.rows import Ingested, ingest
 from distill.split import Split, draw_gate, rows_wanted, split_rows
+from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
 from ledger.slices import rule_of
 from ledger.tables import AlarmRow, JobRow, StudentRow
+from student.session import Student
 
 COLLECT_POLL_SECONDS = 3.0
 
@@ -65,7 +68,10 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
     _import_torch()
     from distill.ladder import climb  # imports torch, which serving installs do not have
 
-    student = climb(context, split, lock, _incumbent(engine, context.task), licence, say_progress)
+    incumbent = _incumbent(engine, context.task)
+    split = _emphasised(context, split, incumbent)
+    parent = incumbent.artifact if incumbent else None
+    student = climb(context, split, lock, parent, licence, say_progress)
     if student is None:
         raise CannotDistil("no candidate passed its gate", *_gate_reasons(context.folder))
     check_lock(context.folder / LOCK_FILE, lock, split.gate)
@@ -152,18 +158,32 @@ def _lock_and_split(context: JobContext, ingested: Ingested) -> tuple[Lock, Spli
 def _alarmed_slices(engine: Engine, task: TaskSection) -> list[str]:
     """Slices that alarmed on the newest student: what the next one has to be good at."""
     incumbent = _incumbent(engine, task)
+    if incumbent is None:
+        return []
+    alarms = select(AlarmRow.slice).where(AlarmRow.task == task.name, AlarmRow.artifact == incumbent.artifact)
     with Session(engine) as session:
-        return list(
-            session.exec(
-                select(AlarmRow.slice).where(AlarmRow.task == task.name, AlarmRow.artifact == incumbent)
-            )
-        )
+        return list(session.exec(alarms))
 
 
-def _incumbent(engine: Engine, task: TaskSection) -> str | None:
+def _emphasised(context: JobContext, split: Split, incumbent: StudentRow | None) -> Split:
+    """Training rows weighed by what the incumbent gets wrong; as they are where it cannot be loaded."""
+    if incumbent is None:
+        return split
+    folder = artifact_folder(context.data_directory, incumbent.artifact)
+    try:
+        student = Student.load(folder, incumbent.manifest_digest, context.configuration.student)
+    except ArtifactError as error:
+        log.warning("no emphasis on the incumbent's failures: %s action=incumbent_unreadable", error)
+        return split
+    say_progress("looking for the incumbent's failures", 0.0)
+    return emphasised(split, student)
+
+
+def _incumbent(engine: Engine, task: TaskSection) -> StudentRow | None:
+    """The student registered last."""
     with Session(engine) as session:
         return session.exec(
-            select(StudentRow.artifact)
+            select(StudentRow)
             .where(StudentRow.task == task.name)
             .order_by(col(StudentRow.registered_at_us).desc())
         ).first()

@@ -40,6 +40,7 @@ class Row:
     slices: tuple[str, ...]
     inclusion: float  # probability with which the teacher was asked
     repeats: int  # how often the text came
+    emphasis: float = 1.0  # weight in training beside those that inclusion and repeats give
 
 
 @dataclass(frozen=True, slots=True)
