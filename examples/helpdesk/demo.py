@@ -246,8 +246,20 @@ def _chapters(story: Story) -> None:
 
 
 def _first_student(story: Story) -> str:
-    story.command(story.operator_key, "distill", TASK, "--reason", "first student, from the record", "--wait")
+    story.command(story.operator_key, "distill", TASK, "--reason", "first student, from the record")
+    _follow_job(story)
     return _wait_for_stage(story, "shadow", but=())
+
+
+def _follow_job(story: Story) -> None:
+    """Show what the job does until it has ended, and how it ended."""
+    with story.narrator.following("job") as follow:
+        while (job := _job(story))["status"] in ("waiting", "running"):
+            follow(job["phase"] or "waits for the worker", job["progress"])
+            time.sleep(0.5)
+    if job["status"] != "succeeded":
+        raise StoryBroken(f"the job ended as {job['status']}: {'; '.join(job['reasons'])}")
+    story.narrator.say(f"{job['artifact']} passed its gate, is registered and enters shadow by itself")
 
 
 def _quiet(story: Story, first: str) -> summary.Chapter:
@@ -292,14 +304,8 @@ def _repair(story: Story, first: str) -> tuple[str, float]:
             if not posts:
                 break
             story.send_quietly(posts, advance)
-    with story.narrator.following("job") as follow:
-        while (job := _job(story))["status"] in ("waiting", "running"):
-            follow(job["phase"], job["progress"])
-            time.sleep(0.5)
-    if job["status"] != "succeeded":
-        raise StoryBroken(f"the job ended as {job['status']}: {'; '.join(job['reasons'])}")
+    _follow_job(story)
     second = _wait_for_stage(story, "shadow", but=(first,))
-    story.narrator.say(f"{second} passed its gate, is registered and has entered shadow by itself")
     return second, time.monotonic() - started
 
 
