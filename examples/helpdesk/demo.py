@@ -225,6 +225,7 @@ def _chapters(story: Story) -> None:
     second, repair_seconds = _repair(story, first)
     story.narrator.chapter("Old and new student side by side, in shadow")
     after = _compare(story, second)
+    comparison = _comparison(story, first, second, after.since_us)
     story.narrator.chapter("Two people move the new student to canary and to full")
     served = _serve(story, second)
     summary.tell(
@@ -236,7 +237,7 @@ def _chapters(story: Story) -> None:
             after=after,
             alarm=story.get(f"/alarms/{alarm['id']}") | {"aggregate": alarm["aggregate"]},
             student=story.get(f"/tasks/{TASK}/students/{second}"),
-            comparison=_comparison(story, first, second, after.since_us),
+            comparison=comparison,
             served=served,
             teacher_milliseconds=_teacher_milliseconds(story),
             repair_seconds=repair_seconds,
