@@ -24,7 +24,7 @@ demo: install ## the whole story on real data (SEED=7 DRIFT=sci.space,sci.med,..
 	$(BIN)/python -m examples.helpdesk.demo --seed $(SEED) $(if $(DRIFT),--drift $(DRIFT))
 
 test: install ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 reliability: install ## the kill tests with ten kills of each process
 	STILLGATE_KILLS=10 $(BIN)/python -m pytest tests/end_to_end/test_kill.py -v
