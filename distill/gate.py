@@ -85,6 +85,7 @@ def _verdict(name: str, sums: SliceSums, task: TaskSection, looks: int) -> Slice
         sums.agreements,
         bar=task.gate.bar if name == OVERALL else rule.bar if rule else None,
         alpha=task.gate.alpha / looks,
+        # the overall draw is by share, so it may fall short of what was asked for; half of it still judges
         least_pairs=task.gate.rows // 2 if name == OVERALL else task.gate.slice_rows,
         critical=name == OVERALL or bool(rule and rule.critical),
     )
