@@ -179,12 +179,17 @@ def test_a_crash_at_the_first_start_is_tried_again(tmp_path: Path) -> None:
     """Status 1 with its ports free may be gone the next time."""
     code = (
         "import pathlib, sys, time\n"
-        "seen = pathlib.Path(sys.argv[1])\n"
-        "if not seen.exists(): seen.touch(); sys.exit(1)\n"
+        "starts = pathlib.Path(sys.argv[1])\n"
+        "first = not starts.exists()\n"
+        "with starts.open('a') as file: file.write('started ')\n"
+        "if first: sys.exit(1)\n"
         "time.sleep(600)\n"
     )
-    with _supervised(tmp_path, _program("shy", code, str(tmp_path / "seen"))):
-        wait_until(lambda: (tmp_path / "seen").exists() and _pid(tmp_path, "shy") is not None)
+    starts = tmp_path / "starts"
+    with _supervised(tmp_path, _program("shy", code, str(starts))):
+        wait_until(lambda: starts.exists() and len(starts.read_text().split()) == 2)
+
+    assert starts.read_text().split() == ["started"] * 2
 
 
 def test_ready_waits_for_ports_and_signs_of_life(tmp_path: Path) -> None:

@@ -78,4 +78,8 @@ def test_both_families_of_addresses_work(address: str) -> None:
     """An IPv6 address stands in brackets."""
     if address.startswith("[") and not socket.has_ipv6:
         return
-    listen(address).close()
+    listener = listen(address)
+    port = listener.getsockname()[1]
+    listener.close()
+
+    assert port > 0
