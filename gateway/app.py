@@ -53,12 +53,17 @@ class Gateway:
     ) -> None:
         self.in_flight = 0
         self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
-        self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
-        self._kept_body = section.record_body_bytes
-        self._routes, self._session, self._arm = routes, session, arm
+        self._session, self._arm = session, arm
+        self.obey(section, routes)
         self._recorder, self._duration = recorder, metrics.duration
         self._served = {by: metrics.served.labels(by) for by in ServedBy}
         self._outcomes = {outcome: metrics.outcomes.labels(outcome) for outcome in Outcome}
+
+    def obey(self, section: GatewaySection, routes: Routes) -> None:
+        """What the next request is held to."""
+        self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
+        self._kept_body = section.record_body_bytes
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns, started_at_us = time.perf_counter_ns(), now_us()

@@ -45,7 +45,7 @@ class StudentArm:
         metrics: Metrics,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        self._student, self._deadline_seconds = student, deadline_seconds
+        self._student, self.deadline_seconds = student, deadline_seconds
         self._recorder, self._audits, self._metrics, self._snapshot = recorder, audits, metrics, snapshot
 
     def draw(self, passage: Passage, scope: Scope) -> Serving | None:
@@ -104,7 +104,7 @@ class StudentArm:
     async def _ask(self, passage: Passage, artifact: str, asked: Asked) -> tuple[Observation, ...] | Refusal:
         started_ns = time.perf_counter_ns()
         passage.asked = asked
-        said = await self._student.ask(artifact, asked.texts, self._deadline_seconds)
+        said = await self._student.ask(artifact, asked.texts, self.deadline_seconds)
         if isinstance(said, Refusal) or len(said) != len(asked.texts):
             return said if isinstance(said, Refusal) else Refusal.FAILED
         observations = checked(said, len(passage.route.classes))

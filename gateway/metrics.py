@@ -27,6 +27,7 @@ class Gauges:
     revisions: dict[str, int]  # task -> stage revision
     stages: tuple[tuple[str, str, Stage, float], ...]  # task, artifact, stage, share
     degraded: dict[str, bool]  # part -> it does not do its work; callers are served all the same
+    configuration_loaded_at: float  # seconds since the epoch
 
 
 class Metrics:
@@ -76,6 +77,8 @@ class _OnRequest:
         yield _gauge("record_queue_bytes", "Bytes that wait to be written.", gauges.record_queue_bytes)
         yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
         yield from _stages(gauges)
+        text = "When the configuration that is obeyed was read."
+        yield _gauge("configuration_loaded_timestamp_seconds", text, gauges.configuration_loaded_at)
         text = "1 while the part does not work; callers are served all the same."
         yield _labelled("degraded", text, "part", {part: float(on) for part, on in gauges.degraded.items()})
 

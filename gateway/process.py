@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import time
+from pathlib import Path
 
 from gateway.app import Gateway
 from gateway.arm import StudentArm
@@ -13,6 +14,7 @@ from gateway.audit import Audits
 from gateway.metrics import Gauges, Metrics
 from gateway.operations import Operations
 from gateway.record import Committed, Recorder, RecorderLimits
+from gateway.reload import Reload
 from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
@@ -34,8 +36,8 @@ log = logging.getLogger(__name__)
 class GatewayProcess:
     """Start, serve, stop."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: Configuration, path: Path | None = None) -> None:
+        self._reload = Reload(configuration, path)
         section, directory = configuration.gateway, configuration.deployment.data_directory
         self._loop = asyncio.get_running_loop()
         self._metrics = Metrics()
@@ -51,7 +53,7 @@ class GatewayProcess:
         self._shadow = Shadow(self._student, shadow_limits, self._recorder, self._shadow_dropped)
         self._session = open_session()
         self._audits = Audits(self._session, self._recorder, section.record_body_bytes, self._audit_dropped)
-        arm = StudentArm(
+        self._arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
             self._recorder,
@@ -60,9 +62,10 @@ class GatewayProcess:
             lambda: self._stages.snapshot,
         )
         self._app = Gateway(
-            section, routes_of(configuration), self._session, arm, self._recorder, self._metrics
+            section, routes_of(configuration), self._session, self._arm, self._recorder, self._metrics
         )
         self._metrics.read_gauges_from(self._gauges)
+        self._reloading: asyncio.Task[None] | None = None
         self._ready = False
         self._stopping = asyncio.Event()
         self._started = False
@@ -74,9 +77,10 @@ class GatewayProcess:
         self._started = True
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._start_reload)
 
     async def serve(self, listener: socket.socket, operations: socket.socket) -> None:
-        section = self._configuration.gateway
+        section = self._reload.configuration.gateway
         data_plane = server(self._app, section.drain_seconds)
         side = server(Operations(self._metrics.registry, lambda: self._ready), 0)
         running = [
@@ -105,6 +109,18 @@ class GatewayProcess:
         if self._started:
             self._stages.stop()
             await asyncio.to_thread(self._recorder.stop, LAST_WRITE_SECONDS)
+
+    def _start_reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = self._loop.create_task(self._read_configuration())
+
+    async def _read_configuration(self) -> None:
+        """Requests in flight end by the old configuration; each that starts afterwards obeys the new one."""
+        configuration = await asyncio.to_thread(self._reload.read)
+        if configuration is not None:
+            self._app.obey(configuration.gateway, routes_of(configuration))
+            self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
+            self._stages.obey(configuration)
 
     async def _requests_ended(self) -> None:
         """uvicorn does not wait for the requests that it cancels."""
@@ -157,6 +173,7 @@ class GatewayProcess:
                 for artifact, (stage, share) in stages.stages.items()
             ),
             self._degraded(snapshot),
+            self._reload.loaded_at,
         )
 
     def _degraded(self, snapshot: Snapshot) -> dict[str, bool]:
@@ -167,6 +184,7 @@ class GatewayProcess:
             "monitor": time.monotonic() > snapshot.fresh_until,
             "student": answering and not self._student.connected,
             "certificate": bool(snapshot.problems),
+            "configuration": self._reload.refused,
         }
 
 

@@ -77,6 +77,12 @@ class StageWatcher:
         if self._engine is not None:
             self._engine.dispose()
 
+    def obey(self, configuration: Configuration) -> None:
+        """Take over a changed configuration, by the next poll; certificates are judged by it again."""
+        self._tasks = configuration.task
+        self._stale_seconds = configuration.monitor.stale_seconds
+        self._certificates = Certificates(self._data_directory)
+
     def poll(self) -> None:
         try:
             found = self._read()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ledger.logs import LogFormat
 from ledger.slices import OVERALL, SliceRule
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -57,6 +58,7 @@ class Section(BaseModel):
 class DeploymentSection(Section):
     name: Name
     data_directory: Path = Path(".stillgate")  # relative to the file
+    log_format: LogFormat = "text"
 
 
 class GatewaySection(Section):

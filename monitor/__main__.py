@@ -14,6 +14,7 @@ from sqlalchemy.exc import DatabaseError
 from ledger.clock import now_us
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only
+from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 from monitor.cycle import run_cycle
 from monitor.exporter import ControlFileCollector
@@ -28,14 +29,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="monitor", description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("stillgate.toml"))
     arguments = parser.parse_args()
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to_stderr("monitor")
     try:
         configuration = load(arguments.config)
     except ConfigurationError as error:
         log.error("action=configuration_refused %s", error)
         return 2
+    log_to_stderr("monitor", configuration.deployment.log_format)
     return _serve(configuration)
 
 

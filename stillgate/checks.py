@@ -95,6 +95,14 @@ def is_up(data_directory: Path) -> bool:
     return False
 
 
+def supervisor_of(data_directory: Path) -> int | None:
+    """The process number that `stillgate up` left in its lock file."""
+    try:
+        return int(lock_path(data_directory).read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def _directory(directory: Path) -> Iterator[Finding]:
     nearest = next(path for path in (directory, *directory.parents) if path.exists())
     if not nearest.is_dir():

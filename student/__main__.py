@@ -13,6 +13,7 @@ import uvloop
 
 from ledger.artifacts import ArtifactError
 from ledger.configuration import Configuration, ConfigurationError, StudentSection, load
+from ledger.logs import log_to_stderr
 
 NICENESS = 5  # the gateway, which callers wait for, goes first
 
@@ -25,14 +26,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m student", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="stillgate.toml")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr("student")
     try:
         configuration = load(arguments.config)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  # not a line of the log: it is for a person
         return 2
+    log_to_stderr("student", configuration.deployment.log_format)
     _stay_within(configuration.student)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(configuration))
