@@ -12,6 +12,7 @@ import uvloop
 from gateway.process import GatewayProcess
 from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
+from gateway.upstream.settings import TlsUnusable
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.schema import SchemaTooNew
 
@@ -36,13 +37,13 @@ def main() -> int:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(configuration, *listeners))
-    except (AddressTaken, StoreTaken, SchemaTooNew) as error:
+    except (AddressTaken, StoreTaken, SchemaTooNew, TlsUnusable) as error:
         return _complain(error, 1)
     return 0
 
 
 async def run(configuration: Configuration, listener: socket.socket, operations: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises StoreTaken or SchemaTooNew."""
+    """Serve until SIGTERM or SIGINT, then drain. Raises StoreTaken, SchemaTooNew or TlsUnusable."""
     process = GatewayProcess(configuration)
     try:
         process.start()

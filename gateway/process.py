@@ -10,14 +10,14 @@ import time
 from gateway.app import Gateway
 from gateway.arm import StudentArm
 from gateway.audit import Audits
-from gateway.metrics import Gauges, Metrics
+from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
 from gateway.record import Committed, Recorder, RecorderLimits
 from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
 from gateway.stages import Snapshot, StageWatcher
-from gateway.teacher import open_session
+from gateway.upstream import Pools
 from ledger.configuration import Configuration
 from ledger.exchange import Origin
 from student.client import StudentClient
@@ -49,8 +49,8 @@ class GatewayProcess:
             configuration.student.shadow_deadline_seconds,
         )
         self._shadow = Shadow(self._student, shadow_limits, self._recorder, self._shadow_dropped)
-        self._session = open_session()
-        self._audits = Audits(self._session, self._recorder, section.record_body_bytes, self._audit_dropped)
+        self._pools = Pools()
+        self._audits = Audits(self._recorder, section.record_body_bytes, self._audit_dropped)
         arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
@@ -59,9 +59,8 @@ class GatewayProcess:
             self._metrics,
             lambda: self._stages.snapshot,
         )
-        self._app = Gateway(
-            section, routes_of(configuration), self._session, arm, self._recorder, self._metrics
-        )
+        routes = routes_of(configuration, self._pools)
+        self._app = Gateway(section, routes, arm, self._recorder, self._metrics)
         self._metrics.read_gauges_from(self._gauges)
         self._ready = False
         self._stopping = asyncio.Event()
@@ -101,7 +100,7 @@ class GatewayProcess:
         await self._audits.close(CANCELLED_SECONDS)
         await self._shadow.close()
         await self._student.close()
-        await self._session.close()
+        self._pools.close()
         if self._started:
             self._stages.stop()
             await asyncio.to_thread(self._recorder.stop, LAST_WRITE_SECONDS)
@@ -156,12 +155,22 @@ class GatewayProcess:
                 for task, stages in snapshot.stages.items()
                 for artifact, (stage, share) in stages.stages.items()
             ),
+            self._upstreams(),
             self._degraded(snapshot),
         )
+
+    def _upstreams(self) -> tuple[UpstreamAccount, ...]:
+        accounts = {}
+        for task in reversed(self._configuration.task):  # the first of those that share a pool names it
+            pool = self._pools.of(task.teacher)
+            account = UpstreamAccount(task.name, pool.outcomes, pool.slots, pool.idle, pool.breaker.is_open)
+            accounts[pool] = account
+        return tuple(reversed(accounts.values()))
 
     def _degraded(self, snapshot: Snapshot) -> dict[str, bool]:
         answering = any(task.answering for task in snapshot.tasks.values())
         return {
+            "teacher": any(pool.breaker.is_open for pool in self._pools.all()),
             "store": self._recorder.failing,
             "control": not snapshot.control_readable,
             "monitor": time.monotonic() > snapshot.fresh_until,
