@@ -12,6 +12,7 @@ import uvloop
 from gateway.process import GatewayProcess
 from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
+from gateway.upstream.settings import TlsUnusable
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
@@ -37,7 +38,7 @@ def main() -> int:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(configuration, *listeners, path))
-    except (AddressTaken, StoreTaken, SchemaTooNew) as error:
+    except (AddressTaken, StoreTaken, SchemaTooNew, TlsUnusable) as error:
         return _complain(error, 1)
     return 0
 
@@ -45,7 +46,10 @@ def main() -> int:
 async def run(
     configuration: Configuration, listener: socket.socket, operations: socket.socket, path: Path | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reads the file again. Raises StoreTaken, SchemaTooNew."""
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reads the file again.
+
+    Raises StoreTaken, SchemaTooNew or TlsUnusable.
+    """
     process = GatewayProcess(configuration, path)
     try:
         process.start()

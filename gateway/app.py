@@ -6,14 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 
-import aiohttp
-
 from gateway.arm import StudentArm
 from gateway.captured import Body
 from gateway.disconnect import DisconnectWatch
 from gateway.guard import (
     GONE,
-    NOT_UTF8,
     TARGET_NOT_ASCII,
     TOO_MANY,
     UNEXPECTED,
@@ -30,7 +27,7 @@ from gateway.metrics import Metrics
 from gateway.passage import Passage, Request, capture, target_of
 from gateway.record import Recorder
 from gateway.routes import Routes
-from gateway.teacher import UNREADABLE, Failure, ask_teacher, next_chunk
+from gateway.upstream import Failure, Response, ask_teacher
 from ledger.clock import now_us
 from ledger.configuration import GatewaySection
 from ledger.exchange import Outcome, ServedBy
@@ -46,14 +43,13 @@ class Gateway:
         self,
         section: GatewaySection,
         routes: Routes,
-        session: aiohttp.ClientSession,
         arm: StudentArm,
         recorder: Recorder,
         metrics: Metrics,
     ) -> None:
         self.in_flight = 0
         self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
-        self._session, self._arm = session, arm
+        self._arm = arm
         self.obey(section, routes)
         self._recorder, self._duration = recorder, metrics.duration
         self._served = {by: metrics.served.labels(by) for by in ServedBy}
@@ -107,38 +103,31 @@ class Gateway:
         if self.in_flight > self._max_in_flight:
             return TOO_MANY
         client = scope["client"]
-        try:
-            head = read_request_head(
-                scope["headers"],
-                passage.route.recorded_headers,
-                self._pseudonym,
-                client[0] if client else "unknown",
-                scope["scheme"],
-            )
-        except UnicodeDecodeError:
-            return NOT_UTF8
+        head = read_request_head(
+            scope["headers"],
+            passage.route.recorded_headers,
+            self._pseudonym,
+            client[0] if client else "unknown",
+            scope["scheme"],
+        )
         passage.attributes = head.attributes
         if not scope["query_string"].isascii():
             return TARGET_NOT_ASCII
         return refusal_of(scope["method"], scope["http_version"], head) or head
 
     async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
-        upstream = passage.route.upstream
+        route = passage.route
         response = await ask_teacher(
-            self._session, upstream, request.method, request.target, request.head.upstream, request.body
+            route.upstream, request.method, request.target, request.head.upstream, request.body
         )
         if isinstance(response, Failure):
             return await self._refuse(passage, send, response.refused, response.outcome)
-        headers = reply_headers(response.raw_headers, response.status)
-        if headers is None:
-            response.close()
-            return await self._refuse(passage, send, UNREADABLE.refused, UNREADABLE.outcome)
+        headers = reply_headers(response.headers, response.status)
         passage.served_by, passage.status = ServedBy.TEACHER, response.status
         passage.content_type = header(headers, b"content-type") or b""
         passage.content_encoding = header(headers, b"content-encoding") or b""
-        if upstream.version_header is not None:
-            told = header(headers, upstream.version_header)
-            passage.epoch = told.decode("latin-1") if told else upstream.version
+        if route.version_header is not None and (told := header(headers, route.version_header)):
+            passage.epoch = told.decode("latin-1")
         if response.status == 304:
             scope["method"] = "HEAD"  # uvicorn then lets a Content-Length stand beside the missing body
         headers += passage.own_headers()
@@ -146,22 +135,21 @@ class Gateway:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             passage.outcome = await self._stream(passage, response, send)
         finally:
-            if passage.outcome is not Outcome.COMPLETE:
-                response.close()
+            response.close()
         return None
 
-    async def _stream(self, passage: Passage, response: aiohttp.ClientResponse, send: Send) -> Outcome:
+    async def _stream(self, passage: Passage, response: Response, send: Send) -> Outcome:
         """Pass chunk after chunk, keeping a copy. A response that breaks off is left unfinished: uvicorn then
         closes the caller's connection, so that nobody takes half an answer for a whole one."""
-        content, copies, size = response.content, [], 0
+        copies, size = [], 0
         while True:
-            chunk = await next_chunk(response)
+            chunk = await response.next_chunk()
             if isinstance(chunk, Outcome):
                 return chunk
             size += len(chunk)
             if size <= self._kept_body:
                 copies.append(chunk)
-            more = not content.at_eof()
+            more = not response.at_end
             if chunk or not more:
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
             if not more:

@@ -3,17 +3,29 @@
 What others keep (the accounts, queue lengths, stages) is read when Prometheus asks, in one consistent view.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.record import Accounting
+from gateway.upstream import UpstreamOutcome
 from ledger.stages import Stage
 
 # From a static reply on the same host to a teacher that takes its whole first-byte time.
 DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAccount:
+    """Of one task's teacher; tasks that share a teacher share its account."""
+
+    task: str
+    outcomes: Mapping[UpstreamOutcome, int]
+    connections_open: int
+    connections_idle: int
+    breaker_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +38,8 @@ class Gauges:
     shadow_queue_inputs: int
     revisions: dict[str, int]  # task -> stage revision
     stages: tuple[tuple[str, str, Stage, float], ...]  # task, artifact, stage, share
-    degraded: dict[str, bool]  # part -> it does not do its work; callers are served all the same
+    upstreams: tuple[UpstreamAccount, ...]
+    degraded: dict[str, bool]  # part -> it does not do its work
     configuration_loaded_at: float  # seconds since the epoch
 
 
@@ -77,9 +90,12 @@ class _OnRequest:
         yield _gauge("record_queue_bytes", "Bytes that wait to be written.", gauges.record_queue_bytes)
         yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
         yield from _stages(gauges)
+        yield from _upstreams(gauges.upstreams)
         text = "When the configuration that is obeyed was read."
         yield _gauge("configuration_loaded_timestamp_seconds", text, gauges.configuration_loaded_at)
-        text = "1 while the part does not work; callers are served all the same."
+        text = (
+            "1 while the part does not work; for any part but the teacher, callers are served all the same."
+        )
         yield _labelled("degraded", text, "part", {part: float(on) for part, on in gauges.degraded.items()})
 
 
@@ -106,6 +122,26 @@ def _stages(gauges: Gauges) -> Iterator[Metric]:
         share.add_metric([task, artifact], of_requests)
     yield info
     yield share
+
+
+def _upstreams(accounts: Sequence[UpstreamAccount]) -> Iterator[Metric]:
+    text = (
+        "Requests to the teacher by how they ended; tasks that share a teacher are counted at the first one."
+    )
+    requests = CounterMetricFamily("stillgate_upstream_requests", text, labels=["task", "outcome"])
+    text = "Connections to the teacher."
+    connections = GaugeMetricFamily("stillgate_upstream_connections", text, labels=["task", "state"])
+    text = "1 while connections to the teacher fail and are tried at intervals only."
+    breaker = GaugeMetricFamily("stillgate_upstream_breaker_open", text, labels=["task"])
+    for account in accounts:
+        for outcome in UpstreamOutcome:
+            requests.add_metric([account.task, outcome], account.outcomes.get(outcome, 0))
+        connections.add_metric([account.task, "idle"], account.connections_idle)
+        connections.add_metric([account.task, "busy"], account.connections_open - account.connections_idle)
+        breaker.add_metric([account.task], account.breaker_open)
+    yield requests
+    yield connections
+    yield breaker
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> Metric:

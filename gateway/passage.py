@@ -18,7 +18,7 @@ class Request:
     """What goes to the teacher."""
 
     method: str
-    target: str  # path and query, byte for byte
+    target: bytes  # path and query, byte for byte
     head: RequestHead
     body: bytes
 
@@ -54,7 +54,7 @@ class Passage:
         self.served_by = ServedBy.GATEWAY
         self.assignment = _CONTROL
         self.fallback: Fallback | None = None
-        self.epoch = route.upstream.version
+        self.epoch = route.task.teacher.version
         self.attributes: Mapping[str, str] = {}
         self.request = self.response = NO_BODY
         self.content_type = self.content_encoding = b""
@@ -71,10 +71,14 @@ class Passage:
         return [(EXCHANGE_HEADER, exchange_id(self.gateway, self.sequence).encode()), served_by]
 
 
-def target_of(scope: Scope) -> str:
-    path: str = scope["raw_path"].decode("ascii")
-    query = scope["query_string"]
-    return f"{path}?{query.decode('ascii')}" if query else path
+def target_of(scope: Scope) -> bytes:
+    """As it stood in the request line: ASGI's path and query alone cannot tell `/x?` from `/x`."""
+    target: bytes | None = scope.get("stillgate.target")
+    if target is not None:
+        return target
+    path: bytes = scope["raw_path"]
+    query: bytes = scope["query_string"]
+    return b"%b?%b" % (path, query) if query else path
 
 
 def capture(passage: Passage, sequence: int, started_at_us: int, duration_us: int) -> Captured:

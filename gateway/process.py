@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.app import Gateway
 from gateway.arm import StudentArm
 from gateway.audit import Audits
-from gateway.metrics import Gauges, Metrics
+from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
 from gateway.record import Committed, Recorder, RecorderLimits
 from gateway.reload import Reload
@@ -19,7 +19,8 @@ from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
 from gateway.stages import Snapshot, StageWatcher
-from gateway.teacher import open_session
+from gateway.upstream import Pools
+from gateway.upstream.settings import TlsUnusable
 from ledger.configuration import Configuration
 from ledger.exchange import Origin
 from student.client import StudentClient
@@ -51,8 +52,8 @@ class GatewayProcess:
             configuration.student.shadow_deadline_seconds,
         )
         self._shadow = Shadow(self._student, shadow_limits, self._recorder, self._shadow_dropped)
-        self._session = open_session()
-        self._audits = Audits(self._session, self._recorder, section.record_body_bytes, self._audit_dropped)
+        self._pools = Pools()
+        self._audits = Audits(self._recorder, section.record_body_bytes, self._audit_dropped)
         self._arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
@@ -61,9 +62,8 @@ class GatewayProcess:
             self._metrics,
             lambda: self._stages.snapshot,
         )
-        self._app = Gateway(
-            section, routes_of(configuration), self._session, self._arm, self._recorder, self._metrics
-        )
+        routes = routes_of(configuration, self._pools)
+        self._app = Gateway(section, routes, self._arm, self._recorder, self._metrics)
         self._metrics.read_gauges_from(self._gauges)
         self._reloading: asyncio.Task[None] | None = None
         self._ready = False
@@ -105,7 +105,7 @@ class GatewayProcess:
         await self._audits.close(CANCELLED_SECONDS)
         await self._shadow.close()
         await self._student.close()
-        await self._session.close()
+        self._pools.close()
         if self._started:
             self._stages.stop()
             await asyncio.to_thread(self._recorder.stop, LAST_WRITE_SECONDS)
@@ -117,10 +117,18 @@ class GatewayProcess:
     async def _read_configuration(self) -> None:
         """Requests in flight end by the old configuration; each that starts afterwards obeys the new one."""
         configuration = await asyncio.to_thread(self._reload.read)
-        if configuration is not None:
-            self._app.obey(configuration.gateway, routes_of(configuration))
-            self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
-            self._stages.obey(configuration)
+        if configuration is None:
+            return
+        try:
+            routes = routes_of(configuration, self._pools)
+        except TlsUnusable as error:
+            self._reload.refuse(str(error))
+            return
+        self._app.obey(configuration.gateway, routes)
+        self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
+        self._stages.obey(configuration)
+        self._pools.keep({task.teacher for task in configuration.task})
+        self._reload.take(configuration)
 
     async def _requests_ended(self) -> None:
         """uvicorn does not wait for the requests that it cancels."""
@@ -172,13 +180,25 @@ class GatewayProcess:
                 for task, stages in snapshot.stages.items()
                 for artifact, (stage, share) in stages.stages.items()
             ),
+            self._upstreams(),
             self._degraded(snapshot),
             self._reload.loaded_at,
         )
 
+    def _upstreams(self) -> tuple[UpstreamAccount, ...]:
+        accounts = {}
+        for task in reversed(
+            self._reload.configuration.task
+        ):  # the first of those that share a pool names it
+            pool = self._pools.of(task.teacher)
+            account = UpstreamAccount(task.name, pool.outcomes, pool.slots, pool.idle, pool.breaker.is_open)
+            accounts[pool] = account
+        return tuple(reversed(accounts.values()))
+
     def _degraded(self, snapshot: Snapshot) -> dict[str, bool]:
         answering = any(task.answering for task in snapshot.tasks.values())
         return {
+            "teacher": any(pool.breaker.is_open for pool in self._pools.all()),
             "store": self._recorder.failing,
             "control": not snapshot.control_readable,
             "monitor": time.monotonic() > snapshot.fresh_until,

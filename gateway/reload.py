@@ -20,20 +20,23 @@ class Reload:
         self._path = path
 
     def read(self) -> Configuration | None:
-        """The new configuration, or None, with the reason logged, if the old one stays."""
+        """The configuration as it stands in the file, or None, with the reason logged, if it cannot be taken over."""
         if self._path is None:
             return None
         try:
             new = load(self._path)
         except ConfigurationError as error:
-            return self._refuse(str(error))
+            return self.refuse(str(error))
         fixed = takes_restart(self.configuration, new)
         if fixed:
-            return self._refuse(f"{', '.join(fixed)} changed, which takes a restart of the gateway")
-        self.configuration, self.loaded_at, self.refused = new, time.time(), False
-        log.info("The configuration was read again. action=configuration_reloaded")
+            return self.refuse(f"{', '.join(fixed)} changed, which takes a restart of the gateway")
         return new
 
-    def _refuse(self, reason: str) -> None:
+    def take(self, new: Configuration) -> None:
+        """It is obeyed from now on."""
+        self.configuration, self.loaded_at, self.refused = new, time.time(), False
+        log.info("The configuration was read again. action=configuration_reloaded")
+
+    def refuse(self, reason: str) -> None:
         self.refused = True
         log.error("The old configuration stays: %s. action=reload_refused", reason)

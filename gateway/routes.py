@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from gateway.dialects import DIALECTS
 from gateway.dialects.dialect import Dialect
-from gateway.teacher import Upstream, upstream_of
+from gateway.upstream import Pool, Pools
 from ledger.configuration import Configuration, TaskSection
 from ledger.slices import SliceRule
 
@@ -19,7 +19,8 @@ class Route:
 
     name: str  # NO_TASK where the path belongs to none: it is passed to the first task's teacher
     task: TaskSection
-    upstream: Upstream
+    upstream: Pool
+    version_header: bytes | None  # of a response: tells the teacher's version
     dialect: Dialect
     rules: tuple[SliceRule, ...]
     recorded_headers: frozenset[bytes]
@@ -36,21 +37,23 @@ class Routes:
         return self.by_path.get(path, self.passed_through)
 
 
-def routes_of(configuration: Configuration) -> Routes:
+def routes_of(configuration: Configuration, pools: Pools) -> Routes:
+    """Raises TlsUnusable."""
     by_path = {
-        quote(path, safe="/%:@!$&'()*+,;=~").encode(): _route(task, task.name)
+        quote(path, safe="/%:@!$&'()*+,;=~").encode(): _route(task, task.name, pools)
         for task in configuration.task
         for path in task.paths
     }
-    return Routes(by_path, _route(configuration.task[0], NO_TASK))
+    return Routes(by_path, _route(configuration.task[0], NO_TASK, pools))
 
 
-def _route(task: TaskSection, name: str) -> Route:
+def _route(task: TaskSection, name: str, pools: Pools) -> Route:
     headers = task.recorded_headers if name else ()
     return Route(
         name,
         task,
-        upstream_of(task),
+        pools.of(task.teacher),
+        task.teacher.version_header.lower().encode() if task.teacher.version_header else None,
         DIALECTS[task.dialect],
         task.rules,
         frozenset(name.encode() for name in headers),

@@ -103,6 +103,28 @@ class TeacherSection(Section):
     connect_seconds: float = Field(2, gt=0)
     first_byte_seconds: float = Field(30, gt=0)
     idle_seconds: float = Field(30, gt=0)  # between two chunks
+    total_seconds: float | None = Field(None, gt=0)  # of the whole response; unlimited by default
+    max_connections: int = Field(256, ge=1, le=100_000)
+    pool_wait_seconds: float = Field(0.25, gt=0)  # for a free connection, then 503
+    max_head_bytes: int = Field(256 * 1024, ge=1024)  # of a response; above it: 502
+    max_head_fields: int = Field(1000, ge=1)
+    breaker_failures: int = Field(5, ge=1)  # connections that fail in a row; then none is tried for a while
+    breaker_seconds: float = Field(1, gt=0)  # between two attempts while they fail
+    ca_file: Path | None = None  # https: certificates to trust instead of the system's; relative to the file
+    client_certificate_file: Path | None = None  # https: ours, if the teacher asks for one; PEM
+    client_key_file: Path | None = None  # of the certificate, where that file does not hold it
+
+    @model_validator(mode="after")
+    def _tls_needs_https(self) -> "TeacherSection":
+        files = (self.ca_file, self.client_certificate_file, self.client_key_file)
+        if any(files) and not self.url.startswith("https:"):
+            raise ValueError(
+                f"url = {self.url!r} is not https, so ca_file and client_certificate_file have no meaning;"
+                " remove them or change the url"
+            )
+        if self.client_key_file and not self.client_certificate_file:
+            raise ValueError("client_key_file needs client_certificate_file")
+        return self
 
 
 class CaptureSection(Section):
@@ -287,11 +309,21 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
     deployment = configuration.deployment.model_copy(update={"data_directory": directory})
     tasks = tuple(
         task.model_copy(
-            update={"candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate)}
+            update={
+                "teacher": _with_absolute_files(task.teacher, folder),
+                "candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate),
+            }
         )
         for task in configuration.task
     )
     return configuration.model_copy(update={"deployment": deployment, "task": tasks})
+
+
+def _with_absolute_files(teacher: TeacherSection, folder: Path) -> TeacherSection:
+    names = ("ca_file", "client_certificate_file", "client_key_file")
+    files = {name: getattr(teacher, name) for name in names}
+    absolute = {name: (folder / file).resolve() for name, file in files.items() if file is not None}
+    return teacher.model_copy(update=absolute)
 
 
 def _with_absolute_encoder(candidate: CandidateSection, folder: Path) -> CandidateSection:

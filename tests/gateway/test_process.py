@@ -1,5 +1,6 @@
 """The process as its supervisor and its disk see it: start, faults, SIGTERM, SIGKILL, and the accounts after each."""
 
+import http.client
 import resource
 import signal
 import socket
@@ -127,7 +128,7 @@ def ask_until_it_dies(process: Running) -> None:
     try:
         while True:
             process.predict("billing")
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return
 
 
