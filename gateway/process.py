@@ -1,7 +1,6 @@
 """Everything that the gateway is made of, put together, run in one event loop and taken apart again."""
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -21,6 +20,7 @@ from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
 from gateway.stages import Snapshot, StageWatcher
 from gateway.upstream import Pools
 from gateway.upstream.settings import TlsUnusable
+from ledger.collector import calm_collector
 from ledger.configuration import Configuration
 from ledger.exchange import Origin
 from student.client import StudentClient
@@ -28,8 +28,6 @@ from student.wire import socket_path
 
 LAST_WRITE_SECONDS = 5.0  # at the end, while the exchange file cannot be written
 CANCELLED_SECONDS = 1.0  # for what is cut at the end of the drain time to be counted
-
-COLLECTOR_THRESHOLDS = (20_000, 20, 100)
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +85,7 @@ class GatewayProcess:
             asyncio.create_task(data_plane.serve([listener])),
             asyncio.create_task(side.serve([operations])),
         ]
-        _calm_collector()
+        calm_collector()
         self._ready = True
         log.info(
             "Listening on %s, operations on %s. action=started", section.listen, section.operations_listen
@@ -206,11 +204,3 @@ class GatewayProcess:
             "certificate": bool(snapshot.problems),
             "configuration": self._reload.refused,
         }
-
-
-def _calm_collector() -> None:
-    """Captured exchanges outlive many requests, so that the cyclic collector, at its usual pace, would walk all
-    that was imported several times a second. Cycles are rare here: tracebacks, mostly."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)

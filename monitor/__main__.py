@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import DatabaseError
 
 from ledger.clock import now_us
+from ledger.collector import calm_collector
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only
 from ledger.logs import log_to_stderr
@@ -57,6 +58,7 @@ def _serve(configuration: Configuration) -> int:
             log.error("action=port_refused monitor.listen = %s cannot be had: %s", address, error)
             return 1
         log.info("action=started Metrics at http://%s/metrics, data in %s.", address, directory)
+        calm_collector()
         tick_seconds = configuration.monitor.tick_seconds
         tick_until(stop, lambda: run_cycle(engine, configuration, now_us()), tick_seconds)
     log.info("action=stopped The monitor stops.")
