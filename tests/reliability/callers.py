@@ -38,7 +38,9 @@ def fresh_id() -> str:
     return f"r{next(_numbers):08d}"
 
 
-def request_bytes(request: str, path: str = "/predict", method: str = "POST", body: bytes | None = None) -> bytes:
+def request_bytes(
+    request: str, path: str = "/predict", method: str = "POST", body: bytes | None = None
+) -> bytes:
     """The id stands in the text, so that it is found again in the record, and in a header for the teacher."""
     content = b'{"inputs":"%s my billing"}' % request.encode() if body is None else body
     head = f"{method} {path} HTTP/1.1\r\nHost: gateway\r\nX-Request: {request}\r\n"
@@ -101,7 +103,8 @@ class _Partial:
         lines = head.decode("latin-1").split("\r\n")
         self.status = int(lines[0].split(" ")[1])
         self.fields = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines[1:] if line)
         }
         return self.fields
 
@@ -123,9 +126,7 @@ class _Partial:
         )
 
 
-async def _body(
-    reader: asyncio.StreamReader, status: int, fields: dict[str, str]
-) -> AsyncIterator[bytes]:
+async def _body(reader: asyncio.StreamReader, status: int, fields: dict[str, str]) -> AsyncIterator[bytes]:
     """The body's bytes, however it is framed. Raises EOFError when it is cut."""
     if status in (204, 304):
         return
@@ -180,7 +181,9 @@ Ask = Callable[[Connection, str], "asyncio.Future[Seen]"]
 
 
 @contextmanager
-def closed_load(port: int, callers: int, pause_seconds: float = 0.0, path: str = "/predict") -> Iterator[Load]:
+def closed_load(
+    port: int, callers: int, pause_seconds: float = 0.0, path: str = "/predict"
+) -> Iterator[Load]:
     """So many callers in a thread of their own, each asking again as soon as it was answered. After a failure
     a caller waits a moment, so that a gateway that is down is not flooded with connections."""
     load = Load()

@@ -13,9 +13,10 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,19 @@ class LossyFile:
         return bytes(content)
 
 
+def _alone(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation under the lock that `image` takes as well."""
+
+    @wraps(operation)
+    def locked(files: "LossyFiles", *arguments: Any) -> Any:
+        with files._lock:
+            return operation(files, *arguments)
+
+    return locked
+
+
 class LossyFiles:
-    """The operations that mfusepy calls, each under one lock."""
+    """The operations that mfusepy calls."""
 
     use_ns = True
 
@@ -72,13 +84,6 @@ class LossyFiles:
         self._files: dict[str, LossyFile] = {}
         self._folders: dict[str, int] = {"/": stat.S_IFDIR | 0o755}
         self.syncs = 0
-
-    def __call__(self, operation: str, *arguments: Any) -> Any:
-        chosen = getattr(self, operation, None)
-        if chosen is None:
-            raise OSError(errno.ENOSYS, "")
-        with self._lock:
-            return chosen(*arguments)
 
     def image(self, folder: Path, rng: random.Random, kept: float) -> float:
         """Write a state after power loss at this moment; returns the moment, on time.monotonic()."""
@@ -96,7 +101,12 @@ class LossyFiles:
 
     def getattr(self, path: str, handle: int | None = None) -> dict[str, Any]:
         if path in self._folders:
-            return {"st_mode": self._folders[path], "st_nlink": 2, "st_uid": os.getuid(), "st_gid": os.getgid()}
+            return {
+                "st_mode": self._folders[path],
+                "st_nlink": 2,
+                "st_uid": os.getuid(),
+                "st_gid": os.getgid(),
+            }
         one = self._at(path)
         return {
             "st_mode": stat.S_IFREG | one.mode,
@@ -111,14 +121,17 @@ class LossyFiles:
         names = [name for name in (*self._files, *self._folders) if name != "/" and name.startswith(inside)]
         return [".", "..", *(name[len(inside) :] for name in names if "/" not in name[len(inside) :])]
 
+    @_alone
     def mkdir(self, path: str, mode: int) -> int:
         self._folders[path] = stat.S_IFDIR | mode
         return 0
 
+    @_alone
     def rmdir(self, path: str) -> int:
         del self._folders[path]
         return 0
 
+    @_alone
     def create(self, path: str, mode: int, info: Any = None) -> int:
         self._files[path] = LossyFile(mode & 0o7777)
         return 0
@@ -130,28 +143,35 @@ class LossyFiles:
     def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
         return bytes(self._at(path).now[offset : offset + size])
 
+    @_alone
     def write(self, path: str, content: bytes, offset: int, handle: int) -> int:
         return self._at(path).write(content, offset)
 
+    @_alone
     def truncate(self, path: str, length: int, handle: int | None = None) -> int:
         self._at(path).truncate(length)
         return 0
 
+    @_alone
     def fsync(self, path: str, data_only: int, handle: int) -> int:
         self._at(path).sync()
         self.syncs += 1
         return 0
 
+    @_alone
     def unlink(self, path: str) -> int:
         self._at(path)
         del self._files[path]
         return 0
 
+    @_alone
     def rename(self, old: str, new: str) -> int:
         if old in self._files:
             self._files[new] = self._files.pop(old)
             return 0
-        moved = {name: name.replace(old, new, 1) for name in self._folders if (name + "/").startswith(old + "/")}
+        moved = {
+            name: name.replace(old, new, 1) for name in self._folders if (name + "/").startswith(old + "/")
+        }
         for name, other in moved.items():
             self._folders[other] = self._folders.pop(name)
         inside = {name: name.replace(old, new, 1) for name in self._files if name.startswith(old + "/")}

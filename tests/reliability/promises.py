@@ -78,7 +78,9 @@ def check_ledger(row: Row, running: Running, ledger: Ledger, before: dict[str, f
         check_seen(seen, by_id.get(seen.exchange or ""), ledger)
     _check_views(ledger, exchanges)
     row.add(requests=len(ledger.seen) + ledger.hidden, dropped=sum(new_losses.values()))
-    row.add(answered=sum(seen.complete and seen.status == 200 for seen in ledger.seen), wrong=0, unaccounted=0)
+    row.add(
+        answered=sum(seen.complete and seen.status == 200 for seen in ledger.seen), wrong=0, unaccounted=0
+    )
 
 
 _NOT_DROPPED = ("requests", "recorded", "pending")
@@ -92,15 +94,9 @@ def check_seen(seen: Seen, exchange: Exchange | None, ledger: Ledger) -> None:
         return
     assert not exchange.inputs or seen.request in exchange.inputs[0], (seen, exchange)
     assert seen.status in (exchange.status, 0), (seen, exchange)
-    if not seen.complete:
-        return
-    assert exchange.outcome is not Outcome.UPSTREAM_TRUNCATED, (seen, exchange)
-
-
-def check_cut(seen: Seen, exchange: Exchange | None) -> None:
-    """For a caller that stayed to the end: what it saw cut is not recorded as complete, nor as a pair."""
-    assert not seen.complete
-    if exchange is not None:
+    if seen.complete:
+        assert exchange.outcome is not Outcome.UPSTREAM_TRUNCATED, (seen, exchange)
+    else:  # callers here stay to the end
         assert exchange.outcome is not Outcome.COMPLETE, (seen, exchange)
         assert exchange.unpaired in (Unpaired.INCOMPLETE, Unpaired.NO_TASK), (seen, exchange)
 

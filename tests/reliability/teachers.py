@@ -67,7 +67,9 @@ class Nginx:
     def asked(self) -> Counter[str]:
         """How often each id has reached the teacher; nginx writes when a response has ended."""
         log = self.folder / "asked.log"
-        return Counter(line.split()[0] for line in log.read_text().splitlines()) if log.exists() else Counter()
+        return (
+            Counter(line.split()[0] for line in log.read_text().splitlines()) if log.exists() else Counter()
+        )
 
 
 @contextmanager
