@@ -6,7 +6,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -377,7 +376,8 @@ def test_stall_is_not_a_clean_end(running: Running, peer: EvilPeer) -> None:
 
 
 def test_comments_of_a_stream_pass_at_once(running: Running, peer: EvilPeer) -> None:
-    """BerriAI/litellm#32763, #14953: keep-alive comments were swallowed, and clients gave up."""
+    """BerriAI/litellm#32763, #14953 ask for keep-alive comments of the proxy's own in silent streams. Ours adds no
+    byte; the teacher's comments pass at once, although nothing follows."""
     peer.always = (Send(CHUNKED + chunk(b": ping\n\n")), Stall())
     with asking(running) as connection:
         assert b": ping\n\n" in until_received(connection, b": ping\n\n")
@@ -492,17 +492,3 @@ def test_loop_ends(peer: EvilPeer, tmp_path: Path) -> None:
         assert peer.requests == []
     finally:
         running.kill()
-
-
-def test_burst_of_threads_is_served(running: Running) -> None:
-    """BerriAI/litellm#8620: under a burst the process grew without bound; here what exceeds the limit is told."""
-    statuses: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: statuses.append(running.predict("x").status)) for _ in range(60)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert len(statuses) == 60
-    assert set(statuses) <= {200, 503}
