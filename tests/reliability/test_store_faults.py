@@ -251,6 +251,6 @@ def test_folder_without_permission(row: Row, tmp_path: Path) -> None:
         assert all(seen.complete and seen.status == 200 for seen in load.seen)
         accounts = running.settled()
         assert accounts["store_failed"] == accounts["requests"] == len(load.seen)
-        row.note(requests=len(load.seen), dropped=len(load.seen), unaccounted=0, wrong=0)
+        row.note(requests=len(load.seen), answered=load.answered(), dropped=int(accounts["store_failed"]))
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
