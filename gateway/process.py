@@ -64,6 +64,7 @@ class GatewayProcess:
         self._app = Gateway(section, routes, self._arm, self._recorder, self._metrics)
         self._metrics.read_gauges_from(self._gauges)
         self._reloading: asyncio.Task[None] | None = None
+        self._reload_wanted = False
         self._ready = False
         self._stopping = asyncio.Event()
         self._started = False
@@ -109,8 +110,15 @@ class GatewayProcess:
             await asyncio.to_thread(self._recorder.stop, LAST_WRITE_SECONDS)
 
     def _start_reload(self) -> None:
+        self._reload_wanted = True
         if self._reloading is None or self._reloading.done():
-            self._reloading = self._loop.create_task(self._read_configuration())
+            self._reloading = self._loop.create_task(self._reload_while_wanted())
+
+    async def _reload_while_wanted(self) -> None:
+        """The file may change, and be told of, while it is read: then it is read once more."""
+        while self._reload_wanted:
+            self._reload_wanted = False
+            await self._read_configuration()
 
     async def _read_configuration(self) -> None:
         """Requests in flight end by the old configuration; each that starts afterwards obeys the new one."""
