@@ -193,9 +193,7 @@ class GatewayProcess:
 
     def _upstreams(self) -> tuple[UpstreamAccount, ...]:
         accounts = {}
-        for task in reversed(
-            self._reload.configuration.task
-        ):  # the first of those that share a pool names it
+        for task in reversed(self._reload.configuration.task):  # the first that shares a pool names it
             pool = self._pools.of(task.teacher)
             account = UpstreamAccount(task.name, pool.outcomes, pool.slots, pool.idle, pool.breaker.is_open)
             accounts[pool] = account

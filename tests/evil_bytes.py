@@ -70,7 +70,7 @@ MALFORMED_HEADS: dict[str, bytes] = {
     "one bare LF": OK + b"X-A: 1\nContent-Length: 0\r\n\r\n",
     "huge head": HUGE_HEAD,
     "many fields": MANY_FIELDS,
-    "endless interim responses": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 5000,
+    "endless interim responses": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 20_000,
     "NUL in an interim response": b"HTTP/1.1 103 Early Hints\r\nLink: \x00\r\n\r\n" + OK + b"\r\n",
     "length in an interim response": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nhello"
     + OK
@@ -90,11 +90,11 @@ MALFORMED_BODIES: dict[str, bytes] = {
     "chunk size ended by LF": CHUNKED + b"5\nhello\r\n0\r\n\r\n",
     "chunk ended by LF": CHUNKED + b"5\r\nhello\n0\r\n\r\n",
     "NUL in a chunk extension": CHUNKED + b"5;a=\x00\r\nhello\r\n0\r\n\r\n",
-    "huge chunk extension": CHUNKED + b"5;a=" + b"v" * 300_000 + b"\r\nhello\r\n0\r\n\r\n",
+    "huge chunk extension": CHUNKED + b"5;a=" + b"v" * 700_000 + b"\r\nhello\r\n0\r\n\r\n",
     "last chunk missing": CHUNKED + b"5\r\nhello\r\n",
     "end of the last chunk missing": CHUNKED + b"5\r\nhello\r\n0\r\n",
     "space before a trailer's colon": CHUNKED + b"5\r\nhello\r\n0\r\nX-T : 1\r\n\r\n",
     "NUL in a trailer": CHUNKED + b"5\r\nhello\r\n0\r\nX-T: a\x00\r\n\r\n",
-    "huge trailer": CHUNKED + b"5\r\nhello\r\n0\r\nX-T: " + b"v" * 300_000 + b"\r\n\r\n",
+    "huge trailer": CHUNKED + b"5\r\nhello\r\n0\r\nX-T: " + b"v" * 700_000 + b"\r\n\r\n",
     "shorter than its length": OK + b"Content-Length: 100\r\n\r\nhalf",
 }

@@ -18,6 +18,8 @@ Which script a request meets, the first that applies:
     peer.at["/stall"] = script           for the target's path
     peer.always = script                 for everything else; answer(b"ok") at first
 
+`peer.reads_bodies = False` lets scripts answer on the head of a request, before its body has come.
+
 `peer.refuse()` stops listening (ECONNREFUSED), `peer.listen()` takes the same port again, and
 `peer.drop_connections()` closes what is open, idle ones too. The ledger: `peer.connections` holds every
 connection with its requests, its byte counts, when it opened and closed and who ended it; `peer.requests` are
@@ -36,6 +38,7 @@ import gzip
 import random
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -114,7 +117,7 @@ def stalled(script: Script, count: int = 0) -> Script:
 
 
 def slow_close(script: Script, seconds: float) -> Script:
-    return (*script, Wait(seconds), Close())
+    return (*(step for step in script if step != Close()), Wait(seconds), Close())
 
 
 def closes_silently() -> Script:
@@ -190,7 +193,8 @@ class Connection:
 class EvilPeer:
     """Made by `evil_peer`; see the module's docstring."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, tls: ssl.SSLContext | None = None) -> None:
+        self.reads_bodies = True
         self.always: Script = answer()
         self.on_connect: Script = ()
         self.at: dict[str, Script] = {}
@@ -199,6 +203,7 @@ class EvilPeer:
         self.violations: list[str] = []
         self.draw = random.Random(seed)
         self.port = 0
+        self._tls = tls
         self._next: deque[Script] = deque()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -207,7 +212,7 @@ class EvilPeer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self._tls else f"http://127.0.0.1:{self.port}"
 
     @property
     def open_connections(self) -> list[Connection]:
@@ -220,7 +225,7 @@ class EvilPeer:
         """Empty the ledger of what has ended, and every command."""
         self._next.clear()
         self.at.clear()
-        self.always, self.on_connect = answer(), ()
+        self.always, self.on_connect, self.reads_bodies = answer(), (), True
         self.requests.clear()
         self.violations.clear()
 
@@ -272,7 +277,9 @@ class EvilPeer:
         listener.bind(("127.0.0.1", self.port))
         listener.listen(1024)
         self.port = listener.getsockname()[1]
-        self._server = await self._loop.create_server(lambda: _Line(self, self._lines), sock=listener)
+        self._server = await self._loop.create_server(
+            lambda: _Line(self, self._lines), sock=listener, ssl=self._tls
+        )
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
@@ -383,7 +390,7 @@ class _Line(asyncio.Protocol):
         if head is None:
             return None
         method, target, headers = self._parse(head)
-        raw_body, body = await self._read_body(headers)
+        raw_body, body = await self._read_body(headers) if self._peer.reads_bodies else (b"", b"")
         if raw_body is None:
             return None
         number, now = self._entry.number, time.monotonic()
@@ -464,9 +471,9 @@ _REQUEST_HEAD = re.compile(
 
 
 @contextmanager
-def evil_peer(seed: int = 1) -> Iterator[EvilPeer]:
+def evil_peer(seed: int = 1, tls: ssl.SSLContext | None = None) -> Iterator[EvilPeer]:
     """A peer that listens; on leaving, everything of it is closed."""
-    peer = EvilPeer(seed)
+    peer = EvilPeer(seed, tls)
     peer.start()
     try:
         yield peer

@@ -8,6 +8,7 @@ trailers are read and dropped.
 
 import httptools
 
+_STATUS_LINE_BYTES = 1024  # what a head may have beside its fields
 FIELD_BYTES = bytes([9, *range(32, 127), *range(128, 256)])  # field-vchar, obs-text, SP and HTAB
 
 
@@ -61,14 +62,16 @@ class ResponseReader:
     def feed(self, chunk: bytes) -> None:
         if not self.started:
             self.started = True
-            self.malformed = chunk[0] != 0x48  # H; llhttp would pass over empty lines
+            if chunk[0] != 0x48:  # H; llhttp would pass over empty lines
+                self.malformed = True
+                return
         self._unpaid += len(chunk)
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserError:
             self.reusable = False  # what follows an ended response is not for anybody
-            self.malformed = self.malformed or not self.ended
-        if self._unpaid > self._max_bytes and not self.ended:
+            self.malformed = not self.ended
+        if self._unpaid > self._max_bytes + _STATUS_LINE_BYTES and not self.ended:
             self.malformed = True
 
     def end_of_connection(self) -> None:
@@ -141,8 +144,8 @@ class ResponseReader:
         self._until_close = not (has_length or has_coding or empty or status == 304)
 
     def _check_size(self) -> None:
-        """`_unpaid` counts what came with the head too, so it only says that counting is worth while."""
-        size = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        """`_unpaid` counts what came after the head too, so it only says that counting is worth while."""
+        size = sum(len(name) + len(value) + 3 for name, value in self.headers)  # colon, CR, LF
         if len(self.headers) > self._max_fields or size > self._max_bytes:
             raise Malformed
 

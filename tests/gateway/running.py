@@ -46,6 +46,7 @@ version_header = "x-model-version"
 connect_seconds = 1
 first_byte_seconds = {first_byte_seconds}
 idle_seconds = {first_byte_seconds}
+{teacher_settings}
 [task.capture]
 inputs = "{capture}"
 [task.fallback]
@@ -229,6 +230,7 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
         "capture": "text",
         "classes": list(CLASSES),
         "teacher": teacher,
+        "teacher_settings": "",
         **changes,
     }
     path = directory / "stillgate.toml"
