@@ -104,7 +104,7 @@ class StudentArm:
     async def _ask(self, passage: Passage, artifact: str, asked: Asked) -> tuple[Observation, ...] | Refusal:
         started_ns = time.perf_counter_ns()
         passage.asked = asked
-        said = await self._student.ask(artifact, asked.texts, self.deadline_seconds)
+        said = await self._student.ask(artifact, asked.texts, self.deadline_seconds, urgent=True)
         if isinstance(said, Refusal) or len(said) != len(asked.texts):
             return said if isinstance(said, Refusal) else Refusal.FAILED
         observations = checked(said, len(passage.route.classes))

@@ -77,7 +77,7 @@ class Audits:
         answer = CapturedAudit(
             request.sequence, request.route, request.asked, Body(body), encoding, now_us(), latency_us
         )
-        if not self._recorder.put_late(answer):
+        if not self._recorder.put_audit(answer):
             self._on_drop("record_queue_full")
 
     async def _read(self, response: Response) -> bytes | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from gateway.coverage import Coverage
 from gateway.record import Accounting
 from gateway.upstream import UpstreamOutcome
 from ledger.stages import Stage
@@ -41,6 +42,8 @@ class Gauges:
     upstreams: tuple[UpstreamAccount, ...]
     degraded: dict[str, bool]  # part -> it does not do its work
     configuration_loaded_at: float  # seconds since the epoch
+    coverage: Coverage
+    providers: Mapping[str, Sequence[str]]  # artifact -> what the student process says it runs on
 
 
 class Metrics:
@@ -91,6 +94,8 @@ class _OnRequest:
         yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
         yield from _stages(gauges)
         yield from _upstreams(gauges.upstreams)
+        yield from _coverage(gauges.coverage)
+        yield _providers(gauges.providers)
         text = "When the configuration that is obeyed was read."
         yield _gauge("configuration_loaded_timestamp_seconds", text, gauges.configuration_loaded_at)
         text = (
@@ -142,6 +147,28 @@ def _upstreams(accounts: Sequence[UpstreamAccount]) -> Iterator[Metric]:
     yield requests
     yield connections
     yield breaker
+
+
+def _coverage(coverage: Coverage) -> Iterator[Metric]:
+    labels = ["task", "artifact", "slice"]
+    text = "Exchanges that a student ought to answer in shadow."
+    eligible = CounterMetricFamily("stillgate_shadow_eligible", text, labels=labels)
+    text = "Those of them that it answered."
+    answered = CounterMetricFamily("stillgate_shadow_answered", text, labels=labels)
+    for task, artifact, student in coverage:
+        for name, count in student.slices.items():
+            eligible.add_metric([task, artifact, name], count.eligible)
+            answered.add_metric([task, artifact, name], count.answered)
+    yield eligible
+    yield answered
+
+
+def _providers(providers: Mapping[str, Sequence[str]]) -> Metric:
+    text = "1 for the execution provider that runs each loaded student first."
+    info = GaugeMetricFamily("stillgate_student_info", text, labels=["artifact", "provider"])
+    for artifact, names in providers.items():
+        info.add_metric([artifact, names[0] if names else "none"], 1)
+    return info
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> Metric:

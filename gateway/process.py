@@ -16,7 +16,8 @@ from gateway.record import Committed, Recorder, RecorderLimits
 from gateway.reload import Reload
 from gateway.routes import routes_of
 from gateway.server import server
-from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
+from gateway.shadow import ShadowDrop
+from gateway.shadowing import Shadowing
 from gateway.stages import Snapshot, StageWatcher
 from gateway.upstream import Pools
 from gateway.upstream.settings import TlsUnusable
@@ -44,12 +45,6 @@ class GatewayProcess:
         self._recorder = Recorder(directory, section.name, limits, self._committed_in_thread)
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
-        shadow_limits = ShadowLimits(
-            section.shadow_queue_count,
-            section.shadow_queue_bytes,
-            configuration.student.shadow_deadline_seconds,
-        )
-        self._shadow = Shadow(self._student, shadow_limits, self._recorder, self._shadow_dropped)
         self._pools = Pools()
         self._audits = Audits(self._recorder, section.record_body_bytes, self._audit_dropped)
         self._arm = StudentArm(
@@ -61,6 +56,9 @@ class GatewayProcess:
             lambda: self._stages.snapshot,
         )
         routes = routes_of(configuration, self._pools)
+        self._shadowing = Shadowing(
+            configuration, routes, self._student, self._recorder, self._shadow_dropped
+        )
         self._app = Gateway(section, routes, self._arm, self._recorder, self._metrics)
         self._metrics.read_gauges_from(self._gauges)
         self._reloading: asyncio.Task[None] | None = None
@@ -73,6 +71,7 @@ class GatewayProcess:
         """Raises StoreTaken or SchemaTooNew."""
         self._recorder.start()
         self._stages.start()
+        self._shadowing.start()
         self._started = True
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
@@ -102,7 +101,7 @@ class GatewayProcess:
 
     async def stop(self) -> None:
         await self._audits.close(CANCELLED_SECONDS)
-        await self._shadow.close()
+        await self._shadowing.close()
         await self._student.close()
         self._pools.close()
         if self._started:
@@ -131,6 +130,7 @@ class GatewayProcess:
             self._reload.refuse(str(error))
             return
         self._app.obey(configuration.gateway, routes)
+        self._shadowing.obey(configuration, routes)
         self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
         self._stages.obey(configuration)
         self._pools.keep({task.teacher for task in configuration.task})
@@ -150,17 +150,10 @@ class GatewayProcess:
 
     def _committed(self, committed: Committed) -> None:
         """Hand what was written to the students that have not answered it yet, and count it."""
-        tasks = self._stages.snapshot.tasks
         for built in committed.built:
-            exchange = built.exchange
-            if exchange.unpaired is not None:
-                self._metrics.unpaired.labels(exchange.unpaired).inc()
-            elif exchange.task in tasks:
-                answered = built.inline.responder if built.inline is not None else None
-                for artifact in tasks[exchange.task].answering:
-                    if artifact != answered:
-                        self._shadow.submit(artifact, built.classes, exchange.sequence, built.texts)
-        self._shadow.start_asking()
+            if built.exchange.unpaired is not None:
+                self._metrics.unpaired.labels(built.exchange.unpaired).inc()
+        self._shadowing.offer(committed.built, self._stages.snapshot.tasks)
         origins = [answer.origin for answer in committed.answers]
         self._metrics.shadow_answers.inc(origins.count(Origin.SHADOW))
         self._metrics.audits.inc(origins.count(Origin.AUDIT))
@@ -179,7 +172,7 @@ class GatewayProcess:
             self._recorder.accounting(),
             self._app.in_flight,
             self._recorder.queued_bytes,
-            self._shadow.inputs,
+            self._shadowing.inputs,
             {task: stages.revision for task, stages in snapshot.stages.items()},
             tuple(
                 (task, artifact, stage, share)
@@ -189,6 +182,8 @@ class GatewayProcess:
             self._upstreams(),
             self._degraded(snapshot),
             self._reload.loaded_at,
+            self._shadowing.coverage,
+            snapshot.providers,
         )
 
     def _upstreams(self) -> tuple[UpstreamAccount, ...]:

@@ -111,14 +111,22 @@ class Recorder:
             self._waiting_exchanges += 1
             self._enqueue(captured, captured.size)
 
-    def put_late(self, entry: Answer | CapturedAudit) -> bool:
-        """Hand over what came after the response; False if the queue is full."""
-        size = entry.size if isinstance(entry, CapturedAudit) else ANSWER_BYTES
+    def put_audit(self, audit: CapturedAudit) -> bool:
+        """Hand over the teacher's reply to an audit; False if the queue is full."""
         with self._lock:
-            if self._full(size) is not None:
+            if self._full(audit.size) is not None:
                 return False
-            self._enqueue(entry, size)
+            self._enqueue(audit, audit.size)
             return True
+
+    def put_answers(self, answers: Sequence[Answer]) -> int:
+        """Hand over answers of students in one go; how many of them, from the first, found room."""
+        with self._lock:
+            for taken, answer in enumerate(answers):
+                if self._full(ANSWER_BYTES) is not None:
+                    return taken
+                self._enqueue(answer, ANSWER_BYTES)
+            return len(answers)
 
     def lose(self, reason: Drop) -> None:
         """Count a numbered request that ends without being captured."""

@@ -7,8 +7,8 @@ growing until the dead-man rule sends every request to the teacher.
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -19,11 +19,11 @@ from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
 from ledger.heartbeats import heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
-from ledger.tables import StudentRow
+from ledger.tables import HeartbeatRow, StudentRow
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
-MONITOR = "monitor"  # the name of its heartbeat
+MONITOR, STUDENT = "monitor", "student"  # the names of their heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Snapshot:
     fresh_until: float = 0.0  # on time.monotonic(); after it the monitor counts as stale
     control_readable: bool = False
     problems: Mapping[str, str] = field(default_factory=dict)  # artifact -> why its certificate is not used
+    providers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # artifact -> what it runs on
 
 
 class StageWatcher:
@@ -92,7 +93,7 @@ class StageWatcher:
                     "The control file cannot be read, the last stages stay: %s. action=control_lost", error
                 )
             old = self.snapshot
-            self.snapshot = Snapshot(old.tasks, old.stages, old.fresh_until, False, old.problems)
+            self.snapshot = replace(old, control_readable=False)
             return
         if not self.snapshot.control_readable:
             log.info("The control file is readable. action=control_found")
@@ -112,6 +113,8 @@ class StageWatcher:
         with transaction(self._engine) as session:
             stages = {task.name: task_stages(session, task.name) for task in self._tasks}
             age = heartbeat_age_seconds(session, MONITOR)
+            student = session.get(HeartbeatRow, STUDENT)
+            providers = dict(student.report.get("providers", {})) if student is not None else {}
             serving = {
                 artifact for found in stages.values() if found.serving for artifact in found.serving[:1]
             }
@@ -119,7 +122,7 @@ class StageWatcher:
         digests = {artifact: row.manifest_digest for artifact, row in rows.items() if row is not None}
         fresh_until = now + self._stale_seconds - age if age is not None else 0.0
         tasks = {task.name: self._task_snapshot(task, stages[task.name], digests) for task in self._tasks}
-        return Snapshot(tasks, stages, fresh_until, True, self._certificates.problems)
+        return Snapshot(tasks, stages, fresh_until, True, self._certificates.problems, providers)
 
     def _task_snapshot(
         self, task: TaskSection, stages: TaskStages, digests: Mapping[str, str]

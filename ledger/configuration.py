@@ -1,9 +1,11 @@
 """stillgate.toml: every setting, its unit, its default, and what is said when it is wrong."""
 
 import re
+import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +15,10 @@ from ledger.slices import OVERALL, SliceRule
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", socket.gethostname()})
+_EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 
 
 class ConfigurationError(Exception):
@@ -42,6 +48,15 @@ def _path(text: str) -> str:
     if not text.startswith("/") or "?" in text or "#" in text:
         raise ValueError(f"{text!r} is not a URL path: it starts with / and has no query")
     return text
+
+
+def _leads_to(url: str, listen: str) -> bool:
+    """Whether the url names this listen address. A name that resolves to it is found out by Via."""
+    parts, (host, _, port) = urlsplit(url), listen.rpartition(":")
+    if str(parts.port or {"http": 80, "https": 443}[parts.scheme]) != port:
+        return False
+    here, there = host.strip("[]"), parts.hostname or ""
+    return here == there or (there in _LOOPBACK and here in _LOOPBACK | _EVERYWHERE)
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -93,6 +108,7 @@ class StudentSection(Section):
     queue_inputs: int = Field(4096, ge=1)  # waiting inputs; above it requests are refused as queue_full
     shadow_deadline_seconds: float = Field(5, gt=0)
     inline_deadline_seconds: float = Field(0.25, gt=0)  # after it the teacher answers
+    run_seconds: float = Field(10, gt=0)  # of one batch; after it the run is ended and its inputs have failed
     memory_limit_bytes: int = Field(4 * 2**30, ge=256 * 2**20)
 
 
@@ -209,6 +225,24 @@ class FallbackSection(Section):
     audit_share: OpenShare = 0.05  # of requests of the student's arm that the teacher answers too
 
 
+class ShadowSection(Section):
+    share: Share = 1.0  # of recorded exchanges that students answer off the path, drawn by a keyed hash
+
+
+class RemoteStudentSection(Section):
+    """A student elsewhere, behind Open Inference Protocol v2. It has no certificate, so it is never served."""
+
+    url: Url
+    model: str = Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    version: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,40}$")
+    input_name: str = Field("text", min_length=1)  # of the BYTES tensor that takes the texts
+
+    @property
+    def artifact(self) -> str:
+        """What its answers are recorded under: no digest vouches for it, hence no name of an artifact."""
+        return f"remote:{self.model}" + (f"/{self.version}" if self.version else "")
+
+
 class LicenceSection(Section):
     """The teacher's terms, as a person read them."""
 
@@ -239,6 +273,8 @@ class TaskSection(Section):
     trigger: TriggerSection = TriggerSection.model_construct()
     gate: GateSection = GateSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
+    shadow: ShadowSection = ShadowSection.model_construct()
+    remote_student: RemoteStudentSection | None = None
     licence: LicenceSection | None = None
     governance: GovernanceSection
 
@@ -282,6 +318,13 @@ class Configuration(Section):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
+        for task in self.task:
+            remote = task.remote_student
+            if remote is not None and _leads_to(remote.url, self.gateway.listen):
+                raise ValueError(
+                    f"task {task.name!r}: remote_student.url = {remote.url} is gateway.listen itself: every"
+                    " shadow request would cause another; name the server of the student"
+                )
         return self
 
     def task_named(self, name: str) -> TaskSection | None:

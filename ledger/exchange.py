@@ -107,6 +107,7 @@ class Answer:
     answered_at_us: int
     latency_us: int
     observations: tuple[Observation, ...]
+    inclusion: float = 1.0  # probability with which the responder was asked about this exchange
 
 
 def exchange_id(gateway: str, sequence: int) -> str:

@@ -20,10 +20,13 @@ from sqlalchemy.pool import StaticPool
 from ledger.clock import now_us
 from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
 from ledger.observation import Observation, ObservationError
-from ledger.schema import m001_initial, migrate
+from ledger.schema import add_column, m001_initial, migrate
 from ledger.tables import AnswerRow, ExchangeRow, Loss, SequenceBlock, exchange_metadata
 
-MIGRATIONS = (m001_initial(exchange_metadata),)
+MIGRATIONS = (
+    m001_initial(exchange_metadata),
+    add_column("answer", "inclusion", "FLOAT NOT NULL DEFAULT 1.0"),
+)
 Row = tuple[Any, ...]  # the columns of a table, in order
 
 BLOCK_SIZE = 2**32  # sequence numbers of one run
@@ -223,9 +226,15 @@ def read_exchange(row: tuple[Any, ...]) -> Exchange:
 
 def read_answer(row: tuple[Any, ...]) -> Answer:
     """The columns of AnswerRow, in order, as the type that travels."""
-    _, sequence, responder, origin, answered_at_us, latency_us, observations = row
+    _, sequence, responder, origin, answered_at_us, latency_us, observations, inclusion = row
     return Answer(
-        sequence, responder, Origin(origin), answered_at_us, latency_us, _read_observations(observations)
+        sequence,
+        responder,
+        Origin(origin),
+        answered_at_us,
+        latency_us,
+        _read_observations(observations),
+        inclusion,
     )
 
 
@@ -274,6 +283,7 @@ def _answer_row(answer: Answer) -> Row:
         answer.answered_at_us,
         answer.latency_us,
         _observations_json(answer.observations),
+        answer.inclusion,
     )
 
 

@@ -44,6 +44,12 @@ def observe(probabilities: Sequence[float], class_count: int) -> Observation:
     """Accept a distribution over `class_count` classes, or say why it is none."""
     if len(probabilities) != class_count:
         return Observation(None, ObservationError.WRONG_CLASSES)
+    if (
+        abs(sum(probabilities) - 1) <= SUM_TOLERANCE / 2
+        and min(probabilities) >= 0
+        and max(probabilities) <= 1
+    ):
+        return Observation(tuple(probabilities))  # nearly all of them; NaN fails the first comparison
     if not all(map(math.isfinite, probabilities)):
         return Observation(None, ObservationError.NOT_FINITE)
     if min(probabilities) < 0 or max(probabilities) > 1 + 1e-6:

@@ -17,6 +17,7 @@ from ledger.configuration import Configuration, TaskSection
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
 from stillgate.supervisor import taken
+from student.providers import ProviderMissing, providers_of
 
 TEACHER_SECONDS = 2.0
 PLACEHOLDER = "change me"  # of the template
@@ -63,6 +64,7 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
             f"control.listen = {configuration.control.listen} is reachable from outside and speaks plain HTTP:"
             " put it on 127.0.0.1 or behind TLS",
         )
+    yield from _providers(configuration)
     for task in configuration.task:
         yield from _teacher(task)
         yield from _training(task)
@@ -109,6 +111,14 @@ def _directory(directory: Path) -> Iterator[Finding]:
         yield Finding(Weight.ERROR, f"deployment.data_directory = {directory}: {nearest} is not a directory")
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield Finding(Weight.ERROR, f"deployment.data_directory = {directory}: {nearest} cannot be written")
+
+
+def _providers(configuration: Configuration) -> Iterator[Finding]:
+    """As the student process will find them: in this environment."""
+    try:
+        providers_of(configuration.student.providers)
+    except ProviderMissing as error:
+        yield Finding(Weight.ERROR, str(error))
 
 
 def _teacher(task: TaskSection) -> Iterator[Finding]:

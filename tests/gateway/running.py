@@ -51,6 +51,9 @@ idle_seconds = {first_byte_seconds}
 inputs = "{capture}"
 [task.fallback]
 audit_share = {audit_share}
+{remote_student}
+[task.shadow]
+share = {shadow_share}
 [[task.slice]]
 name = "area"
 header = "x-area"
@@ -227,6 +230,8 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
         "inline_seconds": 5,
         "first_byte_seconds": 10,
         "audit_share": 0.5,
+        "shadow_share": 1.0,
+        "remote_student": "",
         "capture": "text",
         "classes": list(CLASSES),
         "teacher": teacher,

@@ -111,7 +111,7 @@ def test_full_queue_drops_the_newest(
         begin_and_put(recorder, routes, 20)
         accounting = recorder.accounting()
         assert (accounting.requests, accounting.pending, accounting.dropped[reason]) == (20, 5, 15)
-        assert not recorder.put_late(build_answer())
+        assert recorder.put_answers([build_answer()]) == 0
         other.execute("ROLLBACK")
     assert settled(recorder).recorded == 5
 
@@ -136,8 +136,8 @@ def test_late_answers_and_audits(
     asked = Asked(("my billing",), "text", True)
     route = routes.of(b"/predict")
     for body in (REPLY, b"broken"):
-        assert recorder.put_late(CapturedAudit(0, route, asked, Body(body), "", 5, 6))
-    assert recorder.put_late(build_answer(0, "s-2", observations=(Observation((0.2, 0.3, 0.5)),)))
+        assert recorder.put_audit(CapturedAudit(0, route, asked, Body(body), "", 5, 6))
+    assert recorder.put_answers([build_answer(0, "s-2", observations=(Observation((0.2, 0.3, 0.5)),))]) == 1
     wait_until(lambda: sum(len(group.answers) for group in committed) == 2)
     assert sum(group.unreadable_audits for group in committed) == 1
     assert {a.origin for group in committed for a in group.answers} == {Origin.AUDIT, Origin.SHADOW}
