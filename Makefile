@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 SEED ?= 1
 DRIFT ?=
 RESULTS ?= .reliability.jsonl
+PARTS ?=
+ROUNDS ?=
+QUICK ?=
+WRITE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reliability soak check format bench clean
+.PHONY: help install demo test reliability soak check format bench profile clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +53,11 @@ format: install ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## processor time of a request, beside nginx with mirror
-	$(BIN)/python -m benchmarks.gateway_cost
+bench: install ## peers, latency, failures, memory, students; 45 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
+	$(BIN)/python -m benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE))
+
+profile: install ## where the gateway's microseconds go
+	$(BIN)/python -m benchmarks profile
 
 clean: ## remove what the demo and the tests leave behind (not .venv)
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
