@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import aiohttp
 
+from gateway.amending import amended
 from gateway.arm import StudentArm
 from gateway.captured import Body
 from gateway.disconnect import DisconnectWatch
@@ -124,6 +125,7 @@ class Gateway:
 
     async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
         upstream = passage.route.upstream
+        request, send = amended(passage, request, send)
         response = await ask_teacher(
             self._session, upstream, request.method, request.target, request.head.upstream, request.body
         )
