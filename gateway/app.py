@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from gateway.amending import amended
 from gateway.arm import StudentArm
 from gateway.captured import Body
 from gateway.disconnect import DisconnectWatch
@@ -117,6 +118,7 @@ class Gateway:
 
     async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
         route = passage.route
+        request, send = amended(passage, request, send)
         response = await ask_teacher(
             route.upstream, request.method, request.target, request.head.upstream, request.body
         )

@@ -15,7 +15,6 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.captured import Built, Captured, CapturedAudit, build, build_audit, build_unparsed
-from gateway.dialects.dialect import ReplyForm
 from gateway.store import STORE_ERRORS, Store, append, close_store, open_store, reopen_file
 from ledger.exchange import Answer, Exchange
 from ledger.exchange_file import CRASH
@@ -47,9 +46,8 @@ class RecorderLimits:
     bytes: int
 
 
-Forms = dict[
-    tuple[str, str], tuple[ReplyForm, bytes]
-]  # (task, shape) -> the teacher's last form, content type
+Forms = dict[tuple[str, str], tuple[bytes, bytes]]  # (task, shape) -> the teacher's last reply, content type
+MAX_FORMS = 256  # shapes come from callers, so the ones seen longest ago are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +232,10 @@ class Recorder:
             log.exception("Exchange %d could not be parsed. action=parse_failed", captured.sequence)
             return build_unparsed(self._gateway, captured)
         if built.form is not None and built.shape is not None:
+            self.forms.pop((captured.route.name, built.shape), None)
             self.forms[captured.route.name, built.shape] = built.form, captured.content_type
+            if len(self.forms) > MAX_FORMS:
+                del self.forms[next(iter(self.forms))]
         return built
 
     def _write(self, built: Sequence[Built], answers: Sequence[Answer]) -> int | None:

@@ -13,8 +13,9 @@ import httptools
 import orjson
 
 from gateway.dialects.dialect import Asked
-from gateway.dialects.open_inference import parse_response
-from ledger.configuration import RemoteStudentSection
+from gateway.dialects.open_inference import open_inference
+from ledger.configuration import OpenInferenceSection, RemoteStudentSection
+from ledger.exchange import Unpaired
 from student.wire import MAX_FRAME_BYTES, Refusal, Response
 
 LOOP_STATUS = 508  # RFC 5842 section 7.2; what a gateway says whose own name stands in Via
@@ -28,7 +29,8 @@ class RemoteStudent:
 
     def __init__(self, settings: RemoteStudentSection, classes: Sequence[str], pseudonym: str) -> None:
         url = urlsplit(settings.url)
-        self._settings, self._classes = settings, classes
+        self._settings = settings
+        self._parse_response = open_inference(classes, OpenInferenceSection()).parse_response
         self._host, self._port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
         version = f"/versions/{settings.version}" if settings.version else ""
@@ -68,8 +70,8 @@ class RemoteStudent:
             return Refusal.LOOP
         if status != 200:
             return Refusal.QUEUE_FULL if status in (429, 503) else Refusal.FAILED
-        answered = parse_response(content, Asked(tuple(texts), "tensor", True, None), self._classes)
-        return Refusal.FAILED if answered is None else answered.observations
+        said = self._parse_response(content, Asked(tuple(texts), "all", True))
+        return Refusal.FAILED if isinstance(said, Unpaired) else said
 
     async def _post(self, body: bytes) -> tuple[int, bytes] | Refusal:
         reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gateway.dialects import DIALECTS
+from gateway.dialects import dialect_of
 from gateway.dialects.dialect import Dialect
 from gateway.upstream import Pool, Pools
 from ledger.configuration import Configuration, TaskSection
@@ -31,20 +31,31 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Routes:
     by_path: Mapping[bytes, Route]  # exact path as it stands in the request, without query
+    by_model: Mapping[bytes, Route]  # /v2/models/NAME: what else is asked about a model goes to its teacher
     passed_through: Route
 
     def of(self, path: bytes) -> Route:
-        return self.by_path.get(path, self.passed_through)
+        route = self.by_path.get(path)
+        return route or self.by_model.get(_model_path(path), self.passed_through)
 
 
 def routes_of(configuration: Configuration, pools: Pools) -> Routes:
     """Raises TlsUnusable."""
-    by_path = {
-        quote(path, safe="/%:@!$&'()*+,;=~").encode(): _route(task, task.name, pools)
-        for task in configuration.task
-        for path in task.paths
-    }
-    return Routes(by_path, _route(configuration.task[0], NO_TASK, pools))
+    by_path: dict[bytes, Route] = {}
+    by_model: dict[bytes, Route] = {}
+    for task in configuration.task:
+        route, beside = _route(task, task.name, pools), _route(task, NO_TASK, pools)
+        for path in task.paths:
+            quoted = quote(path, safe="/%:@!$&'()*+,;=~").encode()
+            by_path[quoted] = route
+            if task.dialect == "open-inference":
+                by_model.setdefault(_model_path(quoted), beside)
+    return Routes(by_path, by_model, _route(configuration.task[0], NO_TASK, pools))
+
+
+def _model_path(path: bytes) -> bytes:
+    """The first three segments, which name the model where they begin with /v2/models."""
+    return b"/".join(path.split(b"/", 4)[:4])
 
 
 def _route(task: TaskSection, name: str, pools: Pools) -> Route:
@@ -54,7 +65,7 @@ def _route(task: TaskSection, name: str, pools: Pools) -> Route:
         task,
         pools.of(task.teacher),
         task.teacher.version_header.lower().encode() if task.teacher.version_header else None,
-        DIALECTS[task.dialect],
+        dialect_of(task),
         task.rules,
         frozenset(name.encode() for name in headers),
         task.classes,

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ledger.class_texts import class_texts
 from ledger.logs import LogFormat
+from ledger.pointers import parse_pointer
 from ledger.slices import OVERALL, SliceRule
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -59,9 +61,15 @@ def _leads_to(url: str, listen: str) -> bool:
     return here == there or (there in _LOOPBACK and here in _LOOPBACK | _EVERYWHERE)
 
 
+def _pointer(text: str) -> str:
+    parse_pointer(text)
+    return text
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
+JsonPointer = Annotated[str, AfterValidator(_pointer)]
 
 
 class Section(BaseModel):
@@ -260,12 +268,53 @@ class GovernanceSection(Section):
     operator: str = Field(min_length=1)
 
 
+class OpenInferenceSection(Section):
+    """Needed only where names tell the tensors apart."""
+
+    input: str | None = None  # the BYTES tensor with the texts; default: the only input
+    output: str | None = None  # the probabilities; default: the float tensor that has one for each class
+
+
+class OpenAISection(Section):
+    """Chat completions used as a classifier."""
+
+    models: tuple[str, ...] = Field(min_length=1)  # names that requests carry; others are another teacher
+    labels: dict[str, str] = {}  # text of the assistant -> class; default: each class names itself
+    messages: Literal["last_user", "all"] = "last_user"  # which messages are the text
+    instructions: str | None = None  # system and developer messages have to say this; default: anything
+    request_logprobs: bool = False  # ask the teacher for them, and take them out of what the caller gets
+    top_logprobs: int = Field(5, ge=1, le=20)  # how many are asked for
+    unasked_logprobs: Literal["null", "absent"] = "null"  # how the teacher writes logprobs nobody asked for
+
+
+class JsonSection(Section):
+    """Any JSON, by JSON Pointer (RFC 6901)."""
+
+    text: JsonPointer  # in the request
+    ignored: tuple[JsonPointer, ...] = ()  # in the request: what changes nothing in the answer, an identifier
+    probabilities: JsonPointer | None = None  # in the reply: a list in the order of classes, or by class name
+    label: JsonPointer | None = None  # in the reply: the class name
+    confidence: JsonPointer | None = None  # in the reply, beside a label: its probability
+    constant: tuple[JsonPointer, ...] = ()  # in the reply: the same for all callers, so a student may say it
+    fresh: tuple[JsonPointer, ...] = ()  # in the reply: identifiers, invented anew by a student
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "JsonSection":
+        if (self.probabilities is None) == (self.label is None):
+            raise ValueError("json needs exactly one of probabilities, label; give a pointer for one of them")
+        if self.confidence is not None and self.label is None:
+            raise ValueError("confidence is read beside a label; give label, or remove confidence")
+        return self
+
+
 class TaskSection(Section):
     name: Name
     classes: tuple[str, ...] = Field(min_length=2)
-    dialect: Literal["huggingface", "open-inference"]
+    dialect: Literal["huggingface", "open-inference", "openai-chat", "json"]
     paths: tuple[UrlPath, ...] = Field(min_length=1)
-    model_name: str | None = None  # told in Open Inference replies of the student
+    open_inference: OpenInferenceSection | None = None
+    openai: OpenAISection | None = None
+    json_places: JsonSection | None = Field(None, alias="json")
     teacher: TeacherSection
     capture: CaptureSection
     slice: tuple[SliceSection, ...] = ()
@@ -284,7 +333,25 @@ class TaskSection(Section):
             twice = sorted({name for name in names if list(names).count(name) > 1})
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
+        self._check_dialect()
         return self
+
+    def _check_dialect(self) -> None:
+        sections = (
+            ("open_inference", self.open_inference, "open-inference", False),
+            ("openai", self.openai, "openai-chat", True),
+            ("json", self.json_places, "json", True),
+        )
+        for key, section, dialect, needed in sections:
+            if section is None and needed and self.dialect == dialect:
+                raise ValueError(f'dialect = "{dialect}" needs a [task.{key}] section; add it')
+            if section is not None and self.dialect != dialect:
+                raise ValueError(
+                    f'[task.{key}] belongs to dialect = "{dialect}", this task has dialect ='
+                    f' "{self.dialect}"; change the dialect or remove the section'
+                )
+        if self.openai is not None:
+            class_texts(self.openai.labels, self.classes)
 
     @property
     def rules(self) -> tuple[SliceRule, ...]:

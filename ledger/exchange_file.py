@@ -292,12 +292,23 @@ def _json(value: Any) -> str:
 
 
 def _observations_json(observations: Iterable[Observation]) -> str:
-    """A list of probabilities for each observation, or its error word."""
-    return _json([o.error if o.probabilities is None else o.probabilities for o in observations])
+    """A list of probabilities for each observation, its error word, or an object if there is more to say."""
+    return _json([_observation_entry(observation) for observation in observations])
+
+
+def _observation_entry(observation: Observation) -> Any:
+    if observation.hard or observation.other:
+        return {"p": observation.probabilities, "hard": observation.hard, "other": observation.other}
+    return observation.error if observation.probabilities is None else observation.probabilities
 
 
 def _read_observations(text: str) -> tuple[Observation, ...]:
-    return tuple(
-        Observation(None, ObservationError(entry)) if isinstance(entry, str) else Observation(tuple(entry))
-        for entry in orjson.loads(text)
-    )
+    return tuple([_read_observation(entry) for entry in orjson.loads(text)])
+
+
+def _read_observation(entry: Any) -> Observation:
+    if isinstance(entry, list):
+        return Observation(tuple(entry))
+    if isinstance(entry, dict):
+        return Observation(tuple(entry["p"]), None, entry["hard"], entry["other"])
+    return Observation(None, ObservationError(entry))

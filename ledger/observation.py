@@ -22,10 +22,16 @@ class ObservationError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Probabilities in the order of the task's classes, or the reason why there are none."""
+    """Probabilities in the order of the task's classes, or the reason why there are none.
+
+    What the answer gave to no class (words that name none, tokens beyond those listed) is `other`; the
+    probabilities are those of the classes given that it is one of them, so they always sum to one.
+    """
 
     probabilities: tuple[float, ...] | None
     error: ObservationError | None = None
+    hard: bool = False  # the answer named a class and nothing else: one probability is 1, the rest are 0
+    other: float = 0.0
 
     @property
     def top(self) -> int:
@@ -38,6 +44,11 @@ class Observation:
         """Probability of the top class."""
         assert self.probabilities is not None
         return max(self.probabilities)
+
+
+def hard_label(index: int, class_count: int, other: float = 0.0) -> Observation:
+    """A class without probabilities: agreement means the same, a divergence also counts the student's doubt."""
+    return Observation(tuple(float(index == place) for place in range(class_count)), None, True, other)
 
 
 def observe(probabilities: Sequence[float], class_count: int) -> Observation:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.ports import wait_until_listening
+
 from tests.gateway.running import free_port
 
 _NGINX = """
