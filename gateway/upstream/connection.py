@@ -67,14 +67,14 @@ class Connection(asyncio.Protocol):
         else:
             await self._write_pieces(head, body)
         while not reader.status and self.problem is None:
-            await self._changed()
+            await self._change()
         return self.problem
 
     async def next_chunk(self) -> bytes | None:
         """What has arrived of the body; b"" if there is no more, None if it broke off."""
         reader = self.reader
         while not reader.buffered and not reader.ended and self.problem is None:
-            await self._changed()
+            await self._change()
         if reader.buffered:
             chunk = reader.take()
             if self._paused:
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head)
         for start in range(0, len(body), ONE_WRITE_BYTES):
             while not self._writable and not self.reader.status and self.problem is None:
-                await self._changed()
+                await self._change()
             if self.reader.status or self.problem is not None:
                 return
             self._transport.write(body[start : start + ONE_WRITE_BYTES])
@@ -189,9 +189,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             self._on_idle_lost(self)
 
-    async def _changed(self) -> None:
+    def _change(self) -> asyncio.Future[None]:
+        """Done when anything happens: bytes, a problem, room to write."""
         self._waiter = self._loop.create_future()
-        await self._waiter
+        return self._waiter
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
