@@ -53,4 +53,4 @@ bench: install ## processor time of a request, beside nginx with mirror
 	$(BIN)/python -m benchmarks.gateway_cost
 
 clean: ## remove what the demo and the tests leave behind (not .venv)
-	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .demo $(RESULTS) .soak.md .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
