@@ -60,4 +60,4 @@ profile: install ## where the gateway's microseconds go
 	$(BIN)/python -m benchmarks profile
 
 clean: ## remove what the demo and the tests leave behind (not .venv)
-	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .demo $(RESULTS) .soak.md .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ from benchmarks.processor import machine_line
 
 Line = dict[str, Any]
 SUMMED = ("requests", "answered", "dropped", "wrong", "unaccounted", "leaked")
+COLUMNS = ("row", "case", "size", "outcome", "answered / requests", *SUMMED[2:], "other figures", "seed")
 _HEAD = """# Reliability
 
 What was done to a running gateway, and what came of it. Written by `make reliability`; nothing here is typed by hand.
@@ -44,8 +45,8 @@ def document(lines: Sequence[Line], commit: str, machine: str, day: str) -> str:
             f"{len(lines)} tests in {minutes:.0f} minutes: {len(failed)} failed, {len(skipped)} not run.",
             ", ".join(f"{totals[name]:,} {name}" for name in SUMMED) + ".",
             "",
-            "| row | case | size | outcome | answered / requests | dropped | wrong | unaccounted | leaked | other figures | seed |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
+            f"| {' | '.join(COLUMNS)} |",
+            "|---" * len(COLUMNS) + "|",
             *map(_row, rows),
             "",
             "## Tests without a row of their own",

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -41,6 +42,7 @@ end
 
 
 @pytest.mark.row("L2")
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt-get install wrk")
 def test_as_much_as_goes(row: Row, tmp_path: Path) -> None:
     """wrk on 32 connections: no error, every request recorded, none asked twice."""
     seconds = sized(4, 30, 120)
