@@ -245,7 +245,11 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
 
 def start_gateway(directory: Path, teacher: str, **changes: Any) -> Running:
     """Start a process and wait until it is ready."""
-    path, port, operations_port = write_configuration(directory, teacher, **changes)
+    return start_gateway_on(directory, *write_configuration(directory, teacher, **changes))
+
+
+def start_gateway_on(directory: Path, path: Path, port: int, operations_port: int) -> Running:
+    """The same with a configuration that is there already."""
     log = directory / "gateway.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -266,7 +270,13 @@ def start_gateway(directory: Path, teacher: str, **changes: Any) -> Running:
 
 @contextmanager
 def gateway(directory: Path, teacher: str, **changes: Any) -> Iterator[Running]:
-    running = start_gateway(directory, teacher, **changes)
+    with ended(start_gateway(directory, teacher, **changes)) as running:
+        yield running
+
+
+@contextmanager
+def ended(running: Running) -> Iterator[Running]:
+    """Leave no process behind."""
     try:
         yield running
     finally:
