@@ -12,7 +12,7 @@ import uvloop
 from gateway.process import GatewayProcess
 from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
-from gateway.upstream.settings import TlsUnusable
+from gateway.upstream import UpstreamUnusable
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
@@ -38,7 +38,7 @@ def main() -> int:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(configuration, *listeners, path))
-    except (AddressTaken, StoreTaken, SchemaTooNew, TlsUnusable) as error:
+    except (AddressTaken, StoreTaken, SchemaTooNew, UpstreamUnusable) as error:
         return _complain(error, 1)
     return 0
 
@@ -48,7 +48,7 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; SIGHUP reads the file again.
 
-    Raises StoreTaken, SchemaTooNew or TlsUnusable.
+    Raises StoreTaken, SchemaTooNew or UpstreamUnusable.
     """
     process = GatewayProcess(configuration, path)
     try:

@@ -52,7 +52,7 @@ class Gateway:
         self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
         self._arm = arm
         self.obey(section, routes)
-        self._recorder, self._duration = recorder, metrics.duration
+        self._recorder, self._duration, self._overhead = recorder, metrics.duration, metrics.overhead
         self._served = {by: metrics.served.labels(by) for by in ServedBy}
         self._outcomes = {outcome: metrics.outcomes.labels(outcome) for outcome in Outcome}
 
@@ -78,13 +78,15 @@ class Gateway:
             await self._fail(passage, send)
         finally:
             self.in_flight -= 1
-            self._end(passage, started_at_us, (time.perf_counter_ns() - started_ns) // 1000)
+            self._end(passage, started_at_us, time.perf_counter_ns() - started_ns)
 
     async def _answer(self, passage: Passage, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._read_head(passage, scope)
         if isinstance(head, Refused):
             return await self._refuse(passage, send, head)
+        since = time.perf_counter_ns()
         body = await read_body(receive, self._max_body)
+        passage.waited_ns += time.perf_counter_ns() - since
         if isinstance(body, Refused):
             return await self._refuse(passage, send, body)
         if body == GONE or not isinstance(body, bytes):
@@ -119,9 +121,11 @@ class Gateway:
     async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
         route = passage.route
         request, send = amended(passage, request, send)
+        since = time.perf_counter_ns()
         response = await ask_teacher(
             route.upstream, request.method, request.target, request.head.upstream, request.body
         )
+        passage.waited_ns += time.perf_counter_ns() - since
         if isinstance(response, Failure):
             return await self._refuse(passage, send, response.refused, response.outcome)
         headers = reply_headers(response.headers, response.status)
@@ -143,9 +147,11 @@ class Gateway:
     async def _stream(self, passage: Passage, response: Response, send: Send) -> Outcome:
         """Pass chunk after chunk, keeping a copy. A response that breaks off is left unfinished: uvicorn then
         closes the caller's connection, so that nobody takes half an answer for a whole one."""
-        copies, size = [], 0
+        copies, size, now = [], 0, time.perf_counter_ns
         while True:
+            since = now()
             chunk = await response.next_chunk()
+            passage.waited_ns += now() - since
             if isinstance(chunk, Outcome):
                 return chunk
             size += len(chunk)
@@ -153,7 +159,9 @@ class Gateway:
                 copies.append(chunk)
             more = not response.at_end
             if chunk or not more:
+                since = now()
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
+                passage.waited_ns += now() - since
             if not more:
                 kept = size <= self._kept_body
                 passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
@@ -185,8 +193,9 @@ class Gateway:
 
         return leave
 
-    def _end(self, passage: Passage, started_at_us: int, duration_us: int) -> None:
-        self._duration.observe(duration_us / 1e6)
+    def _end(self, passage: Passage, started_at_us: int, duration_ns: int) -> None:
+        self._duration.observe(duration_ns / 1e9)
+        self._overhead.observe((duration_ns - passage.waited_ns) / 1e9)
         self._outcomes[passage.outcome].inc()
         if passage.status:
             self._served[passage.served_by].inc()
@@ -195,4 +204,4 @@ class Gateway:
         if passage.lost:
             self._recorder.lose(Drop.SHUTDOWN)
             return
-        self._recorder.put(capture(passage, passage.sequence, started_at_us, duration_us))
+        self._recorder.put(capture(passage, passage.sequence, started_at_us, duration_ns // 1000))

@@ -109,6 +109,7 @@ class StudentArm:
         started_ns = time.perf_counter_ns()
         passage.asked = asked
         said = await self._student.ask(artifact, asked.texts, self.deadline_seconds, urgent=True)
+        passage.waited_ns += time.perf_counter_ns() - started_ns
         if isinstance(said, Refusal) or len(said) != len(asked.texts):
             return said if isinstance(said, Refusal) else Refusal.FAILED
         observations = checked(said, len(passage.route.classes))

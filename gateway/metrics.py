@@ -29,6 +29,9 @@ class UpstreamAccount:
     breaker_open: bool
 
 
+OVERHEAD_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1)
+
+
 @dataclass(frozen=True, slots=True)
 class Gauges:
     """What is read when Prometheus asks."""
@@ -56,6 +59,12 @@ class Metrics:
             "From the head of a request to the end of its response.",
             registry=self.registry,
             buckets=DURATION_BUCKETS,
+        )
+        self.overhead = Histogram(
+            "stillgate_overhead_seconds",
+            "Duration of a request less what was waited for: the caller, the teacher, the student.",
+            registry=self.registry,
+            buckets=OVERHEAD_BUCKETS,
         )
         self.served = self._counter("served", "Requests by whose answer the caller received.", "served_by")
         self.outcomes = self._counter("outcomes", "Requests by how they ended.", "outcome")

@@ -45,6 +45,7 @@ class Passage:
         "sequence",
         "served_by",
         "status",
+        "waited_ns",
     )
 
     def __init__(self, gateway: str, route: Route, sequence: int | None) -> None:
@@ -62,6 +63,7 @@ class Passage:
         self.inline: Inline | None = None
         self.gone = False  # the caller disconnected
         self.lost = False  # cancelled before it could end
+        self.waited_ns = 0  # for the caller, the teacher and the student
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:
         """What this gateway adds to the reply."""

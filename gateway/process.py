@@ -19,8 +19,7 @@ from gateway.server import server
 from gateway.shadow import ShadowDrop
 from gateway.shadowing import Shadowing
 from gateway.stages import Snapshot, StageWatcher
-from gateway.upstream import Pools
-from gateway.upstream.settings import TlsUnusable
+from gateway.upstream import Pools, UpstreamUnusable
 from ledger.collector import calm_collector
 from ledger.configuration import Configuration
 from ledger.exchange import Origin
@@ -125,8 +124,9 @@ class GatewayProcess:
         if configuration is None:
             return
         try:
+            self._pools.read_again()
             routes = routes_of(configuration, self._pools)
-        except TlsUnusable as error:
+        except UpstreamUnusable as error:
             self._reload.refuse(str(error))
             return
         self._app.obey(configuration.gateway, routes)

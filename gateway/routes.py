@@ -40,7 +40,7 @@ class Routes:
 
 
 def routes_of(configuration: Configuration, pools: Pools) -> Routes:
-    """Raises TlsUnusable."""
+    """Raises UpstreamUnusable."""
     by_path: dict[bytes, Route] = {}
     by_model: dict[bytes, Route] = {}
     for task in configuration.task:

@@ -66,6 +66,7 @@ def _pointer(text: str) -> str:
     return text
 
 
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")]
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
@@ -120,10 +121,27 @@ class StudentSection(Section):
     memory_limit_bytes: int = Field(4 * 2**30, ge=256 * 2**20)
 
 
+class CredentialSection(Section):
+    """A header field that the teacher gets from us in place of the caller's; its value stands in no file of ours."""
+
+    header: FieldName
+    file: Path | None = None  # that holds the value; relative to the configuration file
+    environment: str | None = Field(None, min_length=1)  # variable that holds it
+    prefix: str = Field("", pattern=r"^[ -~]*$")  # put before it, such as "Bearer "
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "CredentialSection":
+        if (self.file is None) == (self.environment is None):
+            raise ValueError(f"the credential {self.header!r} needs exactly one of file and environment")
+        return self
+
+
 class TeacherSection(Section):
     url: Url
     version: str = Field(min_length=1, max_length=100)  # the pinned version
     version_header: str | None = None  # response header that tells the version; its change ends the epoch
+    credential: tuple[CredentialSection, ...] = ()
+    withhold: tuple[FieldName, ...] = ()  # fields of callers that the teacher never gets, such as cookie
     connect_seconds: float = Field(2, gt=0)
     first_byte_seconds: float = Field(30, gt=0)
     idle_seconds: float = Field(30, gt=0)  # between two chunks
@@ -157,7 +175,7 @@ class CaptureSection(Section):
 
 class SliceSection(Section):
     name: Name
-    header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,80}$")
+    header: FieldName | None = None
     words: tuple[int, ...] | None = None  # ascending edges
     teacher_class: bool = False
     critical: bool = False
@@ -433,7 +451,11 @@ def _with_absolute_files(teacher: TeacherSection, folder: Path) -> TeacherSectio
     names = ("ca_file", "client_certificate_file", "client_key_file")
     files = {name: getattr(teacher, name) for name in names}
     absolute = {name: (folder / file).resolve() for name, file in files.items() if file is not None}
-    return teacher.model_copy(update=absolute)
+    credentials = tuple(
+        one.model_copy(update={"file": (folder / one.file).resolve()}) if one.file else one
+        for one in teacher.credential
+    )
+    return teacher.model_copy(update={**absolute, "credential": credentials})
 
 
 def _with_absolute_encoder(candidate: CandidateSection, folder: Path) -> CandidateSection:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from gateway.upstream import UpstreamUnusable
+from gateway.upstream.settings import settings_of
 from ledger.configuration import Configuration, TaskSection
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
@@ -122,6 +124,10 @@ def _providers(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _teacher(task: TaskSection) -> Iterator[Finding]:
+    try:
+        settings_of(task.teacher)
+    except UpstreamUnusable as error:
+        yield Finding(Weight.ERROR, f"task {task.name}: {error}")
     url = urlsplit(task.teacher.url)
     port = url.port or (443 if url.scheme == "https" else 80)
     try:

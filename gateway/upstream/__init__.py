@@ -6,5 +6,6 @@ Nothing is decoded, followed or tidied up; bytes go in and out as they are. Fail
 from gateway.upstream.ask import Response, ask_teacher
 from gateway.upstream.failures import Failure, UpstreamOutcome
 from gateway.upstream.pool import Pool, Pools
+from gateway.upstream.unusable import UpstreamUnusable
 
-__all__ = ["Failure", "Pool", "Pools", "Response", "UpstreamOutcome", "ask_teacher"]
+__all__ = ["Failure", "Pool", "Pools", "Response", "UpstreamOutcome", "UpstreamUnusable", "ask_teacher"]

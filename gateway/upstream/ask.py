@@ -108,7 +108,11 @@ def _may_repeat(connection: Connection | UpstreamOutcome, method: str) -> bool:
 def _request_head(
     pool: Pool, method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes
 ) -> bytes:
-    lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method.encode(), target, pool.settings.host_field)]
+    settings = pool.settings
+    if settings.withheld:
+        kept = [field for field in headers if field[0] not in settings.withheld]
+        headers = [*kept, *settings.credentials]
+    lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method.encode(), target, settings.host_field)]
     lines += [b"%b: %b" % field for field in headers]
     if body or method in _WITH_CONTENT:
         lines.append(b"content-length: %d" % len(body))

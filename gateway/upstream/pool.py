@@ -219,10 +219,16 @@ class Pools:
         self._pools: dict[TeacherSection, Pool] = {}
 
     def of(self, section: TeacherSection) -> Pool:
-        """To be called in the event loop. Raises TlsUnusable."""
+        """To be called in the event loop. Raises UpstreamUnusable."""
         if section not in self._pools:
             self._pools[section] = Pool(section)
         return self._pools[section]
+
+    def read_again(self) -> None:
+        """Certificates and credentials may have new contents. Raises UpstreamUnusable, and then changes nothing."""
+        settings = {section: settings_of(section) for section in self._pools}
+        for section, pool in self._pools.items():
+            pool.settings = settings[section]
 
     def keep(self, sections: Collection[TeacherSection]) -> None:
         """Let go of the pools of teachers that are configured no more; their requests in flight end as usual."""

@@ -1,22 +1,14 @@
 """What of a task's teacher section the path of a request needs, prepared once."""
 
 import ssl
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.upstream.credentials import credentials_of
+from gateway.upstream.unusable import TlsUnusable
 from ledger.configuration import TeacherSection
-
-
-class TlsUnusable(Exception):
-    """A certificate file cannot be used."""
-
-    def __init__(self, setting: str, path: Path, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        super().__init__(
-            f"task.teacher.{setting} = {str(path)!r} cannot be used: {reason}."
-            " It has to be a readable file in PEM form."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +25,16 @@ class Settings:
     pool_wait_seconds: float
     max_head_bytes: int
     max_fields: int
+    withheld: frozenset[bytes]  # names of the caller's fields that the teacher never gets
+    credentials: Sequence[tuple[bytes, bytes]] = field(repr=False)  # fields that it gets from us
 
 
 def settings_of(section: TeacherSection) -> Settings:
-    """Raises TlsUnusable."""
+    """Raises UpstreamUnusable."""
     url = urlsplit(section.url)
     is_tls = url.scheme == "https"
+    credentials = credentials_of(section.credential)
+    withheld = {name.lower().encode() for name in section.withhold}
     return Settings(
         url.hostname or "",
         url.port or (443 if is_tls else 80),
@@ -52,6 +48,8 @@ def settings_of(section: TeacherSection) -> Settings:
         section.pool_wait_seconds,
         section.max_head_bytes,
         section.max_head_fields,
+        frozenset(withheld.union(name for name, _ in credentials)),
+        credentials,
     )
 
 

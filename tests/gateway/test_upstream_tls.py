@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.upstream import Pool, UpstreamOutcome
-from gateway.upstream.settings import TlsUnusable
+from gateway.upstream.unusable import TlsUnusable
 from ledger.configuration import TeacherSection
 from tests.evil_peer import EvilPeer, answer, evil_peer, limited
 from tests.gateway.running import gateway, start_gateway
