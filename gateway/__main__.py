@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.process import GatewayProcess
+from gateway.process import GatewayProcess, TracingUnavailable
 from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
 from gateway.upstream import UpstreamUnusable
@@ -38,7 +38,7 @@ def main() -> int:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(configuration, *listeners, path))
-    except (AddressTaken, StoreTaken, SchemaTooNew, UpstreamUnusable) as error:
+    except (AddressTaken, StoreTaken, SchemaTooNew, UpstreamUnusable, TracingUnavailable) as error:
         return _complain(error, 1)
     return 0
 
@@ -48,7 +48,8 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; SIGHUP reads the file again.
 
-    Raises StoreTaken, SchemaTooNew or UpstreamUnusable.
+    Raises StoreTaken, SchemaTooNew, UpstreamUnusable or
+    TracingUnavailable.
     """
     process = GatewayProcess(configuration, path)
     try:

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gateway.amending import amended
 from gateway.arm import StudentArm
@@ -34,6 +35,9 @@ from ledger.configuration import GatewaySection
 from ledger.exchange import Outcome, ServedBy
 from ledger.tally import Drop
 
+if TYPE_CHECKING:  # an extra
+    from gateway.tracing import Tracing
+
 log = logging.getLogger(__name__)
 
 
@@ -47,10 +51,11 @@ class Gateway:
         arm: StudentArm,
         recorder: Recorder,
         metrics: Metrics,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self.in_flight = 0
         self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
-        self._arm = arm
+        self._arm, self._tracing = arm, tracing
         self.obey(section, routes)
         self._recorder, self._duration, self._overhead = recorder, metrics.duration, metrics.overhead
         self._served = {by: metrics.served.labels(by) for by in ServedBy}
@@ -65,6 +70,8 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns, started_at_us = time.perf_counter_ns(), now_us()
         passage = Passage(self._name, self._routes.of(scope["raw_path"]), self._recorder.begin())
+        if self._tracing is not None:
+            passage.span = self._tracing.begin(scope["method"], passage.route.name, scope["headers"])
         self.in_flight += 1
         try:
             await self._answer(passage, scope, receive, send)
@@ -121,10 +128,11 @@ class Gateway:
     async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
         route = passage.route
         request, send = amended(passage, request, send)
+        fields = request.head.upstream
+        if self._tracing is not None and passage.span is not None:
+            fields = self._tracing.passed_on(passage.span, fields)
         since = time.perf_counter_ns()
-        response = await ask_teacher(
-            route.upstream, request.method, request.target, request.head.upstream, request.body
-        )
+        response = await ask_teacher(route.upstream, request.method, request.target, fields, request.body)
         passage.waited_ns += time.perf_counter_ns() - since
         if isinstance(response, Failure):
             return await self._refuse(passage, send, response.refused, response.outcome)
@@ -197,6 +205,8 @@ class Gateway:
         self._duration.observe(duration_ns / 1e9)
         self._overhead.observe((duration_ns - passage.waited_ns) / 1e9)
         self._outcomes[passage.outcome].inc()
+        if self._tracing is not None and passage.span is not None:
+            self._tracing.end(passage.span, passage)
         if passage.status:
             self._served[passage.served_by].inc()
         if passage.sequence is None:

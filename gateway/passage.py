@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.captured import NO_BODY, Assignment, Captured, Inline
 from gateway.dialects.dialect import Asked
@@ -9,6 +10,9 @@ from gateway.guard import Scope
 from gateway.headers import EXCHANGE_HEADER, SERVED_BY_HEADER, RequestHead
 from gateway.routes import Route
 from ledger.exchange import Fallback, Outcome, ServedBy, exchange_id
+
+if TYPE_CHECKING:  # an extra
+    from opentelemetry.trace import Span
 
 _CONTROL = Assignment()
 
@@ -44,6 +48,7 @@ class Passage:
         "route",
         "sequence",
         "served_by",
+        "span",
         "status",
         "waited_ns",
     )
@@ -63,6 +68,7 @@ class Passage:
         self.inline: Inline | None = None
         self.gone = False  # the caller disconnected
         self.lost = False  # cancelled before it could end
+        self.span: Span | None = None  # where requests are traced
         self.waited_ns = 0  # for the caller, the teacher and the student
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.app import Gateway
 from gateway.arm import StudentArm
@@ -21,7 +22,7 @@ from gateway.shadowing import Shadowing
 from gateway.stages import Snapshot, StageWatcher
 from gateway.upstream import Pools, UpstreamUnusable
 from ledger.collector import calm_collector
-from ledger.configuration import Configuration
+from ledger.configuration import Configuration, GatewaySection
 from ledger.exchange import Origin
 from student.client import StudentClient
 from student.wire import socket_path
@@ -29,7 +30,28 @@ from student.wire import socket_path
 LAST_WRITE_SECONDS = 5.0  # at the end, while the exchange file cannot be written
 CANCELLED_SECONDS = 1.0  # for what is cut at the end of the drain time to be counted
 
+if TYPE_CHECKING:  # an extra
+    from gateway.tracing import Tracing
+
 log = logging.getLogger(__name__)
+
+
+class TracingUnavailable(Exception):
+    """The configuration asks for traces, and the packages are not there."""
+
+
+def tracing_of(section: GatewaySection) -> "Tracing | None":
+    """Raises TracingUnavailable."""
+    if section.tracing is None:
+        return None
+    try:
+        from gateway.tracing import Tracing
+    except ImportError as error:
+        raise TracingUnavailable(
+            f"gateway.tracing needs packages that are not installed ({error}): pip install 'stillgate[otel]',"
+            " or remove the section"
+        ) from None
+    return Tracing(section.tracing, section.name)
 
 
 class GatewayProcess:
@@ -58,7 +80,8 @@ class GatewayProcess:
         self._shadowing = Shadowing(
             configuration, routes, self._student, self._recorder, self._shadow_dropped
         )
-        self._app = Gateway(section, routes, self._arm, self._recorder, self._metrics)
+        self._tracing = tracing_of(section)
+        self._app = Gateway(section, routes, self._arm, self._recorder, self._metrics, self._tracing)
         self._metrics.read_gauges_from(self._gauges)
         self._reloading: asyncio.Task[None] | None = None
         self._reload_wanted = False
@@ -103,6 +126,8 @@ class GatewayProcess:
         await self._shadowing.close()
         await self._student.close()
         self._pools.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if self._started:
             self._stages.stop()
             await asyncio.to_thread(self._recorder.stop, LAST_WRITE_SECONDS)

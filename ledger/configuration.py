@@ -85,6 +85,15 @@ class DeploymentSection(Section):
     log_format: LogFormat = "text"
 
 
+class TracingSection(Section):
+    """OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: str = Field(
+        pattern=r"^https?://[^\s]+$"
+    )  # OTLP over HTTP, such as http://collector:4318/v1/traces
+    share: Share = 0.01  # of requests that come without a sampling decision of their caller
+
+
 class GatewaySection(Section):
     name: Name = "g0"  # begins every exchange id; one for each gateway process
     listen: Address = "127.0.0.1:8080"
@@ -97,6 +106,7 @@ class GatewaySection(Section):
     shadow_queue_count: int = Field(2_000, ge=1)  # inputs waiting for the student
     shadow_queue_bytes: int = Field(16 * 2**20, ge=2**16)
     drain_seconds: float = Field(10, ge=0, le=600)
+    tracing: TracingSection | None = None
 
 
 class ControlSection(Section):
