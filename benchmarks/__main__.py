@@ -17,11 +17,11 @@ import orjson
 from benchmarks import document, failures, latency, memory, peers, profiling, students
 from benchmarks.machine import Circumstances, circumstances
 from benchmarks.packages import NotInstalled
-from benchmarks.report import Floor, Report, floor_table, text
+from benchmarks.report import Floor, Report, text
 
 OUTCOMES = Path(__file__).parent / "results"
 DEFAULT_PARTS = ("peers", "latency", "failures", "memory", "students")
-MINUTES = {"peers": 6, "latency": 4, "failures": 16, "memory": 15, "students": 4, "profile": 1}
+MINUTES = {"peers": 8, "latency": 4, "failures": 16, "memory": 14, "students": 3, "profile": 1}
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     print(f"\n{where.line()}")
     for report in reports:
         print(f"\n== {report.part}, {report.seconds / 60:.1f} min ==\n")
-        print("\n\n".join(text(table) for table in (*report.tables, floor_table(report.floors))))
+        print("\n\n".join(text(table) for table in report.all_tables()))
     _keep(where, reports)
     if arguments.write is not None:
         document.write(arguments.write, where, reports)

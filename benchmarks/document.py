@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import Circumstances
-from benchmarks.report import Report, floor_table, markdown
+from benchmarks.report import Report, markdown
 
 
 class NoPlace(Exception):
@@ -32,5 +32,5 @@ def replaced(contents: str, part: str, section: str) -> str:
 
 
 def _section(where: Circumstances, report: Report) -> str:
-    tables = [*report.tables, floor_table(report.floors)]
-    return "\n\n".join([f"*{where.line()}*", *(markdown(table) for table in tables)])
+    said = [f"```\n{report.said.strip()}\n```"] if report.said.strip() else []
+    return "\n\n".join([f"*{where.line()}*", *said, *(markdown(table) for table in report.all_tables())])

@@ -25,7 +25,7 @@ KIND = "classification"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    rounds: int = 6
+    rounds: int = 5
     seconds: float = 6.0  # of each leg; a round is six legs
     rate: float = 300.0  # requests a second
 

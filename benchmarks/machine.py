@@ -1,11 +1,12 @@
 """What stands above every table: the machine, the date and the commit."""
 
 import os
-import platform
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from benchmarks.processor import machine_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,8 @@ class Circumstances:
 
 
 def circumstances() -> Circumstances:
-    cores = len(os.sched_getaffinity(0))
-    mebibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
-    machine = (
-        f"{cores} cores of {_processor()}, {mebibytes:.0f} GiB, Linux {platform.release()},"
-        f" Python {platform.python_version()}, load average {load:.1f} before"
-    )
+    machine = f"{machine_line()}, load average {load:.1f} before"
     return Circumstances(machine, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _commit())
 
 
@@ -36,12 +32,6 @@ def said_by(*command: str) -> str:
     except FileNotFoundError:
         return ""
     return " ".join((ended.stdout + ended.stderr).split())
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _commit() -> str:

@@ -25,7 +25,7 @@ FULL_SECONDS = 120.0  # by then the record's queue is full at the plan's rate
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    warm_up_seconds: float = 90.0
+    warm_up_seconds: float = 60.0
     seconds: float = TEN_MINUTES
     full_seconds: float = 90.0  # watched with the caps reached
     rate: float = 300.0
@@ -40,7 +40,7 @@ def measure(folder: Path, plan: Plan) -> Report:
     packages.require("nginx", "gcc")
     (teacher,) = free_ports(1)
     state = folder / "state"
-    load_seconds = plan.warm_up_seconds + plan.seconds + FULL_SECONDS + plan.full_seconds
+    longest = plan.warm_up_seconds + plan.seconds + FULL_SECONDS + plan.full_seconds
     with (
         answering_nginx(folder, "teacher", teacher),
         running_deployment(
@@ -48,7 +48,7 @@ def measure(folder: Path, plan: Plan) -> Report:
         ) as deployment,
     ):
         deployment.shadow("no-op")
-        with offering(deployment.port, KIND, plan.rate, load_seconds) as generator:
+        with offering(deployment.port, KIND, plan.rate, longest) as generator:
             _watch(deployment, plan.warm_up_seconds)
             print("warm; measuring the slope", flush=True)
             running = _watch(deployment, plan.seconds)
@@ -56,6 +56,7 @@ def measure(folder: Path, plan: Plan) -> Report:
             with blocking(state):
                 caps_reached = _wait_until_full(deployment)
                 full = _watch(deployment, plan.full_seconds)
+            generator.terminate()
             offered = finished(generator)
         deployment.wait_until_settled()
     return _report(running, full, caps_reached, offered, plan)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.processes import running
+from benchmarks.processes import run_first, running
 from benchmarks.traffic import CHAT, CLASSIFICATION
 
 _FRAME = """
@@ -57,6 +57,7 @@ def answering_nginx(folder: Path, name: str, port: int) -> Iterator[int]:
         port=port, chat=CHAT, chat_reply=CHAT.reply.decode(), reply=CLASSIFICATION.reply.decode()
     )
     with _running(folder, name, port, body) as pid:
+        run_first(pid)
         yield pid
 
 

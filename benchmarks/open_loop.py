@@ -7,18 +7,20 @@ One thread around select(2), whose timeout counts microseconds; epoll and libuv 
 import gc
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
 
+from benchmarks.processes import run_first
 from benchmarks.quantiles import Floats, percentile
 from benchmarks.traffic import TRAFFIC, Traffic
 
@@ -26,7 +28,6 @@ CONNECTIONS = 32  # opened at first; used in turns, so that none is idle for lon
 MOST_CONNECTIONS = 512
 GRACE_SECONDS = 30.0  # for answers after the last request
 START_SECONDS = 0.2
-NICENESS = -10  # callers sit on other machines: a busy processor must not delay the sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +63,31 @@ class Loop:
     latencies_us: list[float] = field(default_factory=list)
     late_us: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
+    stopped: bool = False
 
     def run(self, rate: float, seconds: float) -> None:
         request = self.traffic.request(self.port)
         self.idle.extend(self._connected() for _ in range(CONNECTIONS))
         started = time.perf_counter() + START_SECONDS
         number, total = 0, round(rate * seconds)
+        ends_at = started + seconds
         while number < total or self.due or self.calls:
             now = time.perf_counter()
+            if self.stopped:
+                total, ends_at = number, min(ends_at, now)
             while number < total and started + number / rate <= now:
                 self.due.append(started + number / rate)
                 number += 1
             self._send(request)
-            if now > started + seconds + GRACE_SECONDS:
+            if now > ends_at + GRACE_SECONDS:
                 self.errors["unanswered"] += len(self.calls) + len(self.due)
                 break
             next_at = started + number / rate if number < total else now + 0.1
             self._receive(max(0.0, next_at - time.perf_counter()))
+
+    def stop(self, *_: object) -> None:
+        """Send nothing more; what was sent is waited for."""
+        self.stopped = True
 
     def _send(self, request: bytes) -> None:
         while self.due and (self.idle or len(self.calls) < MOST_CONNECTIONS):
@@ -152,7 +161,7 @@ def _chunks(body: bytes) -> Iterator[bytes]:
 
 @contextmanager
 def offering(port: int, kind: str, rate: float, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
-    """The generator in a process of its own; `finished` reads what it saw."""
+    """The generator in a process of its own, which SIGTERM ends early; `finished` reads what it saw."""
     command = [sys.executable, "-m", "benchmarks.open_loop", str(port), kind, str(rate), str(seconds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
@@ -178,9 +187,9 @@ def offer(port: int, kind: str, rate: float, seconds: float) -> Offered:
 
 def main() -> None:
     port, kind, rate, seconds = sys.argv[1:]
-    with suppress(PermissionError):
-        os.nice(NICENESS)
+    run_first(os.getpid())
     loop = Loop(int(port), TRAFFIC[kind])
+    signal.signal(signal.SIGTERM, loop.stop)
     gc.freeze()
     gc.disable()
     loop.run(float(rate), float(seconds))

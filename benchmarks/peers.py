@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import gateways, packages, wrk
 from benchmarks.deployment import SETTLE_SECONDS, Deployment, account, running_deployment
+from benchmarks.machine import said_by
 from benchmarks.nginx import answering_nginx, counting, mirroring_nginx
 from benchmarks.processes import free_ports, wait_for
 from benchmarks.processor import processor_seconds
@@ -83,7 +84,7 @@ def measure(folder: Path, plan: Plan) -> Report:
                 legs[side.name].append(leg)
                 print(f"round {number + 1}: {side.name:26} {leg.cost_us:9.1f} us, {leg.requests}", flush=True)
         accounts = account(deployment.counters())
-    return _report(legs, accounts)
+    return _report(legs, idle[STILLGATE], accounts)
 
 
 @contextmanager
@@ -213,7 +214,9 @@ def ratios(ours: Sequence[Leg], theirs: Sequence[Leg]) -> list[float]:
     return [one.cost_us / other.cost_us for one, other in zip(ours, theirs, strict=True)]
 
 
-def _report(legs: Mapping[str, Sequence[Leg]], accounts: tuple[int, int, int, int]) -> Report:
+def _report(
+    legs: Mapping[str, Sequence[Leg]], idle: Mapping[str, float], accounts: tuple[int, int, int, int]
+) -> Report:
     ours = legs[STILLGATE]
     against = {name: ratios(ours, theirs) for name, theirs in legs.items() if name != STILLGATE}
     envoy = statistics.median(against[ENVOY]) if ENVOY in against else None
@@ -233,7 +236,7 @@ def _report(legs: Mapping[str, Sequence[Leg]], accounts: tuple[int, int, int, in
             0,
         ),
     )
-    return Report("peers", (_table(legs, against), _processes_table(ours)), floors)
+    return Report("peers", (_table(legs, against), _processes_table(ours, idle)), floors)
 
 
 def _table(legs: Mapping[str, Sequence[Leg]], against: Mapping[str, Sequence[float]]) -> Table:
@@ -243,6 +246,7 @@ def _table(legs: Mapping[str, Sequence[Leg]], against: Mapping[str, Sequence[flo
         f"Processor microseconds a request of the gateway's own processes; medians of {len(legs[STILLGATE])} rounds,"
         f" {wrk.CONNECTIONS} connections, closed loop. A mirror throws its copies away; Stillgate records every"
         " exchange durably, asks its student and folds the pair, and all of that is counted."
+        f" {said_by('nginx', '-v')}, {packages.ENVOY}, {packages.LITELLM}, {packages.PORTKEY}."
     )
     return Table("Peers", (*header, "errors", "mirrored"), tuple(rows), note)
 
@@ -265,9 +269,14 @@ def _row(name: str, legs: Sequence[Leg], against: Sequence[float] | None) -> tup
     )
 
 
-def _processes_table(ours: Sequence[Leg]) -> Table:
+def _processes_table(ours: Sequence[Leg], idle: Mapping[str, float]) -> Table:
     rows = [
-        (name, f"{statistics.median(leg.costs_us.get(name, 0.0) for leg in ours):.1f}")
+        (
+            name,
+            f"{statistics.median(leg.costs_us.get(name, 0.0) for leg in ours):.1f}",
+            f"{idle.get(name, 0.0) * 1e3:.1f}",
+        )
         for name in ours[0].costs_us
     ]
-    return Table("Stillgate by process", ("process", "us a request"), tuple(rows))
+    header = ("process", "us a request", "without load, ms of processor time a second")
+    return Table("Stillgate by process", header, tuple(rows))

@@ -1,6 +1,7 @@
-"""Processor time and resident memory of processes, from proc(5)."""
+"""Processor time and resident memory of processes, from proc(5), and the machine that they were measured on."""
 
 import os
+import platform
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,18 @@ def resident_mebibytes(pid: int) -> float | None:
         found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
         return int(found[1]) / 1024 if found else None
     return None
+
+
+def machine_line() -> str:
+    """Cores, processor, memory, kernel and Python, in one line."""
+    cores = len(os.sched_getaffinity(0))
+    gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return (
+        f"{cores} cores of {next(models, platform.machine())}, {gibibytes:.0f} GiB,"
+        f" Linux {platform.release()}, Python {platform.python_version()}"
+    )
 
 
 def _own_seconds(pid: int) -> float:

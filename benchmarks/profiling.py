@@ -82,7 +82,7 @@ def measure(folder: Path, plan: Plan) -> Report:
         used = {name: now - before.get(name, now) for name, now in deployment.processor_seconds().items()}
         spy.join()
     counts = folded(stacks.read_text().splitlines())
-    return Report("profile", (_components(counts, used["gateway"] / loaded.requests * 1e6, loaded),), ())
+    return Report("profile", (_components(counts, used["gateway"], loaded),), ())
 
 
 def _spy(pid: int, path: Path, seconds: float) -> None:
@@ -114,16 +114,18 @@ def component_of(frames: list[str]) -> str:
     return OTHER
 
 
-def _components(counts: Mapping[str, int], cost_us: float, loaded: wrk.Loaded) -> Table:
+def _components(counts: Mapping[str, int], seconds_used: float, loaded: wrk.Loaded) -> Table:
+    cost_us = seconds_used / loaded.requests * 1e6
     total = sum(counts.values())
     rows = [
         (name, f"{count / total:.1%}", f"{count / total * cost_us:.1f}")
         for name, count in sorted(counts.items(), key=lambda pair: -pair[1])
     ]
     rows.append(("the gateway in all", "100.0%", f"{cost_us:.1f}"))
+    rate, busy = loaded.requests / loaded.seconds, seconds_used / loaded.seconds
     note = (
-        f"{total} samples of running threads at {RATE} a second while wrk got {loaded.requests / loaded.seconds:.0f}"
-        " answers a second; microseconds are the process's own processor time, shared out by samples."
+        f"{total} samples of running threads at {RATE} a second while wrk got {rate:.0f} answers a second and the"
+        f" gateway used {busy:.0%} of a processor; its processor time is shared out by samples."
     )
     return Table(
         "Where the gateway's microseconds go", ("component", "share", "us a request"), tuple(rows), note

@@ -41,10 +41,15 @@ class Report:
     tables: tuple[Table, ...]
     floors: tuple[Floor, ...]
     seconds: float = 0.0
+    said: str = ""  # what a program of its own printed
 
     @property
     def holds(self) -> bool:
         return not any(floor.breaks for floor in self.floors)
+
+    def all_tables(self) -> tuple[Table, ...]:
+        """Its tables, and that of its floors if it has any."""
+        return (*self.tables, *([floor_table(self.floors)] if self.floors else []))
 
 
 def floor_table(floors: Sequence[Floor]) -> Table:

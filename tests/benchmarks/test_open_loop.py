@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.open_loop import judged, offer
+from benchmarks.open_loop import finished, judged, offer, offering
 from benchmarks.traffic import CHAT, CLASSIFICATION, REPLY_BYTES
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % REPLY_BYTES + CLASSIFICATION.reply
@@ -106,3 +106,20 @@ def test_a_response_is_judged_when_it_is_whole(received: bytes, verdict: str | N
 def test_both_kinds_of_gateway_carry_as_much() -> None:
     """The two replies have one size."""
     assert len(CHAT.reply) == len(CLASSIFICATION.reply) == REPLY_BYTES
+
+
+def test_a_generator_that_is_told_to_stop_says_what_it_saw() -> None:
+    """SIGTERM ends the sending early, and loses nothing that was sent."""
+    arrived = threading.Event()
+
+    def reply(number: int) -> bytes:
+        if number == 20:
+            arrived.set()
+        return OK
+
+    with serving(reply) as port, offering(port, "classification", 100, 600) as process:
+        assert arrived.wait(30)
+        process.terminate()
+        seen = finished(process)
+    assert 20 <= len(seen.latencies_us) < 60_000
+    assert seen.error_count == 0
