@@ -5,6 +5,7 @@ Exit status 0 when every floor of the parts that ran holds, 1 when one is missed
 
 import argparse
 import dataclasses
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ MINUTES = {"peers": 8, "latency": 4, "failures": 16, "memory": 14, "students": 3
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
     parts: Sequence[str] = arguments.parts or DEFAULT_PARTS
     minutes = "seconds each" if arguments.quick else f"about {sum(MINUTES[part] for part in parts)} minutes"
     where = circumstances()

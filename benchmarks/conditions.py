@@ -60,7 +60,7 @@ def student_slow(deployment: Deployment) -> Iterator[None]:
 
 @contextmanager
 def student_hung(deployment: Deployment) -> Iterator[None]:
-    with shadow_on(deployment), _stopped(deployment.pids()["student"]):
+    with shadow_on(deployment), _stopped(deployment.pid_of("student")):
         yield
 
 
@@ -115,7 +115,7 @@ def disk_full(deployment: Deployment) -> Iterator[None]:
 @contextmanager
 def control_and_monitor_dead(deployment: Deployment) -> Iterator[None]:
     """Killed, with a supervisor that is stopped and cannot bring them back."""
-    killed = {name: deployment.pids()[name] for name in ("control", "monitor")}
+    killed = {name: deployment.pid_of(name) for name in ("control", "monitor")}
     with shadow_on(deployment), _stopped(deployment.supervisor):
         for pid in killed.values():
             _signal(pid, signal.SIGKILL)

@@ -76,6 +76,11 @@ class Deployment:
         files = sorted((self.data_directory / "run").glob("*.pid"))
         return {file.stem: int(text) for file in files if (text := _text(file)).strip().isdigit()}
 
+    def pid_of(self, name: str) -> int:
+        """Of a process that may be about to start."""
+        self.wait_until(lambda: name in self.pids(), f"{name} does not run")
+        return self.pids()[name]
+
     def processor_seconds(self) -> dict[str, float]:
         """Of every process since its start; what was restarted is with the supervisor, who reaped it."""
         named = {name: processor_seconds(pid) for name, pid in self.pids().items()}

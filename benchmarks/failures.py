@@ -110,7 +110,7 @@ def _outcomes(
                 while conditions:
                     yield _outcome(deployment, conditions[0], plan)
                     conditions.popleft()
-        except (packages.NotInstalled, RuntimeError) as error:
+        except (packages.NotInstalled, RuntimeError, OSError) as error:
             print(f"NOT MEASURED: {conditions[0].name}: {error}", flush=True)
             yield Unmeasured(conditions.popleft().name, str(error))
 

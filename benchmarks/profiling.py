@@ -21,16 +21,12 @@ from benchmarks.report import Report, Table
 from benchmarks.traffic import CLASSIFICATION
 
 RATE = 250  # looks a second
-OTHER = "other (event loop, imports, application glue)"
-WRITER = "record: write"
+OTHER = "event loop (uvloop) and everything else"
 
-# The first place that a frame contains names its component; frames are looked at from the innermost outwards.
+# The first place that a frame's file begins with names its component; frames are looked at from the innermost
+# outwards. Libraries that several components use (sqlalchemy, asyncio) have no place: their caller has.
 PLACES: tuple[tuple[str, str], ...] = (
     ("gateway/upstream", "upstream client"),
-    ("gateway/teacher", "upstream client"),
-    ("aiohttp/", "upstream client"),
-    ("yarl/", "upstream client"),
-    ("multidict/", "upstream client"),
     ("prometheus_client/", "metrics"),
     ("gateway/metrics", "metrics"),
     ("gateway/guard", "guard and headers"),
@@ -44,14 +40,14 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("gateway/redaction", "record: build"),
     ("gateway/captured", "record: build"),
     ("ledger/slices", "record: build"),
-    ("ledger/exchange_file", WRITER),
-    ("sqlalchemy/", WRITER),
-    ("gateway/store", WRITER),
+    ("ledger/exchange_file", "record: write"),
+    ("gateway/store", "record: write"),
     ("ledger/tally", "record: put"),
     ("gateway/record", "record: put"),
     ("gateway/arm", "who serves"),
     ("gateway/serving", "who serves"),
     ("gateway/stages", "who serves"),
+    ("ledger/stages", "who serves"),
     ("gateway/app", "application"),
     ("gateway/passage", "application"),
 )
@@ -76,7 +72,7 @@ def measure(folder: Path, plan: Plan) -> Report:
         wrk.load(folder, deployment.port, CLASSIFICATION, {}, 3.0)
         before = deployment.processor_seconds()
         stacks = folder / "gateway.folded"
-        spy = threading.Thread(target=_spy, args=(deployment.pids()["gateway"], stacks, plan.seconds))
+        spy = threading.Thread(target=_spy, args=(deployment.pid_of("gateway"), stacks, plan.seconds))
         spy.start()
         loaded = wrk.load(folder, deployment.port, CLASSIFICATION, {}, plan.seconds)
         used = {name: now - before.get(name, now) for name, now in deployment.processor_seconds().items()}
@@ -109,7 +105,7 @@ def folded(lines: Iterable[str]) -> Counter[str]:
 def component_of(frames: list[str]) -> str:
     for frame in reversed(frames):
         for place, component in PLACES:
-            if place in frame:
+            if f"({place}" in frame:
                 return component
     return OTHER
 

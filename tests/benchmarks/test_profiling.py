@@ -4,13 +4,13 @@ from benchmarks.profiling import OTHER, component_of, folded
 
 
 def test_the_innermost_known_frame_decides() -> None:
-    """What asyncio does for uvicorn is the server's; what aiohttp does within our client is the client's."""
+    """What asyncio or sqlalchemy does is its caller's; a name within another path decides nothing."""
     outer = ["thread (1)", "run (uvicorn/server.py:65)", "__call__ (gateway/app.py:90)"]
     assert component_of([*outer, "respond (gateway/guard.py:40)"]) == "guard and headers"
     assert component_of([*outer, "write (asyncio/transports.py:10)"]) == "application"
-    assert component_of([*outer, "ask (gateway/teacher.py:70)", "_request (aiohttp/client.py:5)"]) == (
-        "upstream client"
-    )
+    writing = ["append (ledger/exchange_file.py:70)", "execute (sqlalchemy/engine/base.py:5)"]
+    assert component_of([*outer, *writing]) == "record: write"
+    assert component_of(["x (/home/student/wait.py:1)"]) == OTHER
     assert component_of(["thread (1)", "wait (threading.py:3)"]) == OTHER
 
 
