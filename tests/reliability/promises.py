@@ -136,10 +136,12 @@ def check_released(row: Row, running: Running, before: "Footprint") -> None:
         threads = after.threads <= before.threads + SLACK + LAZY_THREADS
         return idle and threads and after.descriptors <= before.descriptors + SLACK
 
+    kept = True
     with suppress(AssertionError):
         wait_until(released, RELEASE_SECONDS)
-    row.add(leaked=0 if released() else max(1, after.descriptors - before.descriptors))
-    assert released(), f"left behind: {before} became {after}"
+        kept = False
+    row.add(leaked=max(1, after.descriptors - before.descriptors) if kept else 0)
+    assert not kept, f"left behind: {before} became {after}"
 
 
 @dataclass(frozen=True, slots=True)

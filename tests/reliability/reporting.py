@@ -1,4 +1,5 @@
-"""A pytest plugin (`-p tests.reliability.reporting`): one line of JSON for each test, in STILLGATE_RESULTS."""
+"""A pytest plugin (`-p tests.reliability.reporting`): where and when, then one line of JSON for each test, in
+STILLGATE_RESULTS."""
 
 import json
 import os
@@ -9,6 +10,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.machine import circumstances
+
+
+def pytest_sessionstart() -> None:
+    _write({"circumstances": circumstances().line()})
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
@@ -18,10 +25,15 @@ def pytest_runtest_makereport(
     report = yield
     outcomes = item.stash.setdefault(OUTCOMES, [])
     outcomes.append((report.outcome, report.duration))
-    if report.when == "teardown" and (path := os.environ.get("STILLGATE_RESULTS")):
-        with Path(path).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(_line(item, outcomes)) + "\n")
+    if report.when == "teardown":
+        _write(_line(item, outcomes))
     return report
+
+
+def _write(line: dict[str, Any]) -> None:
+    if path := os.environ.get("STILLGATE_RESULTS"):
+        with Path(path).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
 
 
 OUTCOMES = pytest.StashKey[list[tuple[str, float]]]()

@@ -2,14 +2,10 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from benchmarks.processor import machine_line
 
 Line = dict[str, Any]
 SUMMED = ("requests", "answered", "dropped", "wrong", "unaccounted", "leaked")
@@ -29,7 +25,7 @@ Latencies are of this machine, which ran the load, the teacher and the gateway o
 """
 
 
-def document(lines: Sequence[Line], commit: str, machine: str, day: str) -> str:
+def document(lines: Sequence[Line], circumstances: str) -> str:
     """The whole page."""
     rows = sorted((line for line in lines if line["row"]), key=_place)
     others = [line for line in lines if not line["row"]]
@@ -40,7 +36,7 @@ def document(lines: Sequence[Line], commit: str, machine: str, day: str) -> str:
     return "\n".join(
         [
             _HEAD,
-            f"{day}, commit {commit}, {machine}.",
+            f"{circumstances}.",
             "",
             f"{len(lines)} tests in {minutes:.0f} minutes: {len(failed)} failed, {len(skipped)} not run.",
             ", ".join(f"{totals[name]:,} {name}" for name in SUMMED) + ".",
@@ -86,12 +82,8 @@ def _plain(text: str) -> str:
 
 
 def main() -> None:
-    path = Path(sys.argv[1])
-    lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
-    print(document(lines, commit or "unknown", machine_line(), f"{datetime.now(UTC):%Y-%m-%d}"), end="")  # noqa: T201
+    first, *lines = map(json.loads, Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
+    print(document(lines, first["circumstances"]), end="")  # noqa: T201
 
 
 if __name__ == "__main__":

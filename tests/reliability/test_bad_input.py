@@ -46,7 +46,7 @@ MODES: dict[str, tuple[bytes, Callable[[socket.socket], None]]] = {
 @pytest.mark.parametrize("mode", MODES)
 def test_slow_callers(row: Row, tmp_path: Path, mode: str) -> None:
     """Many callers that take for ever, beside honest ones: the honest ones are all answered."""
-    slow, seconds = sized(60, 500, 500), sized(3, 30, 60)
+    slow, seconds = sized(60, 400, 500), sized(3, 20, 60)
     row.size = f"{slow} slow connections, {seconds} s"
     start, go_on = MODES[mode]
     with (

@@ -28,7 +28,7 @@ def ready(running: Running) -> None:
 @pytest.mark.row("F14")
 def test_terminated_under_load(row: Row, tmp_path: Path) -> None:
     """SIGTERM while callers ask: what had begun is answered whole, the process ends with 0, nothing is lost."""
-    times = sized(2, 20, 50)
+    times = sized(2, 15, 50)
     row.size = f"{times} times, {CALLERS} callers"
     with nginx_teacher(tmp_path / "teacher") as teacher:
         ledger = Ledger(teacher=teacher)
@@ -55,7 +55,7 @@ def test_terminated_under_load(row: Row, tmp_path: Path) -> None:
 def test_killed_at_a_random_moment(row: Row, tmp_path: Path) -> None:
     """SIGKILL while callers ask: the file stays whole, every answered request is recorded or counted as lost in
     the crash, and what was lost had been answered within the window."""
-    times = sized(3, 40, 200)
+    times = sized(3, 30, 200)
     row.size = f"{times} kills, {CALLERS} callers"
     windows: list[float] = []
     with nginx_teacher(tmp_path / "teacher") as teacher:

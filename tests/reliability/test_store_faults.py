@@ -67,7 +67,7 @@ def fill(folder: Path) -> Path:
 def test_full_disk(row: Row, tmp_path: Path) -> None:
     """The disk is full: every caller is served, drops are counted, and with room again recording goes on
     without a restart."""
-    rounds, requests = sized(1, 5, 20), sized(150, 1500, 3000)
+    rounds, requests = sized(1, 4, 20), sized(150, 1500, 3000)
     row.size = f"{rounds} times full, at least {requests} requests each"
     with (
         small_disk(tmp_path / "disk") as disk,
@@ -98,7 +98,7 @@ def test_full_disk(row: Row, tmp_path: Path) -> None:
 )
 def test_failing_disk(row: Row, tmp_path: Path) -> None:
     """Writes and syncs fail by chance with EIO: no caller notices, and what is told as recorded is there."""
-    runs, requests = sized(1, 10, 30), sized(150, 800, 2000)
+    runs, requests = sized(1, 6, 30), sized(150, 800, 2000)
     row.size = f"{runs} seeds, at least {requests} requests each, 10 % of writes and syncs fail"
     for number in range(runs):
         folder = tmp_path / str(number)
@@ -157,7 +157,7 @@ def answers(running: Running) -> bool:
 def test_damaged_file(row: Row, tmp_path: Path) -> None:
     """The file was cut or had bits flipped while nobody ran: the gateway serves callers, with the rest of the
     record or with an exact sentence, and accounts for every request from then on."""
-    damages = sized(4, 40, 200)
+    damages = sized(4, 30, 200)
     row.size = f"{damages} damages at random places"
     with nginx_teacher(tmp_path / "teacher") as teacher:
         sound = tmp_path / "sound"

@@ -103,7 +103,7 @@ def test_bad_artifact_in_canary(row: Row, tmp_path: Path, kind: str) -> None:
     """In canary with half of the requests: all of them get the teacher's answer, the fault is told by the
     student's report, and the stage stays."""
     options, damage, told = BAD_ARTIFACTS[kind]
-    requests = sized(100, 2000, 5000)
+    requests = sized(100, 1000, 5000)
     row.size = f"{requests} requests"
     control = open_control_file(tmp_path)
     tiny = tiny_artifact(tmp_path, CLASSES, task=TASK, teacher_epoch="v1", **options)  # type: ignore[arg-type]

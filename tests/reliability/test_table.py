@@ -22,7 +22,7 @@ LINE = {
 def test_rows_stand_in_order_with_their_figures() -> None:
     """Load before faults before input; sums above; a bar in a sentence breaks no table."""
     load = LINE | {"row": "L2", "outcome": "failed"}
-    page = document([LINE, load, LINE | {"row": ""}], "abc1234", "2 cores", "2026-11-22")
+    page = document([LINE, load, LINE | {"row": ""}], "2 cores; 2026-11-22; commit abc1234")
     assert page.index("| L2 |") < page.index("| F15 |")
     assert "3 tests in 3 minutes: 1 failed, 0 not run." in page
     assert "20 requests, 18 answered, 2 dropped, 0 wrong, 0 unaccounted" in page
@@ -44,6 +44,7 @@ def test_plugin_writes_a_line_for_each_test(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "tests.reliability.reporting", "-p", "no:cacheprovider"]
     environment = {"STILLGATE_RESULTS": str(results), "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, check=False, timeout=60)
-    one, two = (json.loads(line) for line in results.read_text().splitlines())
+    first, one, two = (json.loads(line) for line in results.read_text().splitlines())
+    assert "commit" in first["circumstances"]
     assert (one["row"], one["case"], one["seed"], one["outcome"]) == ("F1", "One sentence.", 3, "passed")
     assert (two["row"], two["outcome"]) == ("", "failed")

@@ -100,7 +100,7 @@ def asking(
 def test_slow_teacher(row: Row, running: Running, peer: EvilPeer, script: Script) -> None:
     """However slowly it comes, every answer arrives whole and is recorded as complete."""
     peer.always = script
-    with asking(row, running, peer, sized(40, 1000, 5000), BODY) as seen:
+    with asking(row, running, peer, sized(40, 600, 5000), BODY) as seen:
         assert all(one.complete and one.status == 200 for one in seen)
 
 
@@ -109,7 +109,7 @@ def test_refused_connections(row: Row, running: Running, peer: EvilPeer) -> None
     """Nobody listens: 502 from the gateway at once, and the first answer after the teacher is back."""
     peer.refuse()
     peer.drop_connections()
-    with asking(row, running, peer, sized(40, 1000, 5000), BODY) as seen:
+    with asking(row, running, peer, sized(40, 600, 5000), BODY) as seen:
         peer.listen()
         first, *rest = seen  # a pooled connection may have been dropped under the first of each caller
         assert {one.status for one in rest} <= {502, 503}
@@ -161,7 +161,7 @@ def test_cut_answers(row: Row, running: Running, peer: EvilPeer, script: Script,
     """An answer that breaks off is an error of the gateway or is cut for the caller as well, never a whole one;
     nothing is asked twice."""
     peer.always = script
-    with asking(row, running, peer, sized(24, 400, 2000), LONG) as seen:
+    with asking(row, running, peer, sized(24, 200, 2000), LONG) as seen:
         assert not [one for one in seen if one.complete and one.status not in answered | {503}]
         assert not [one for one in seen if one.complete and one.served_by == "teacher"]
 
