@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,6 +24,15 @@ from student.providers import ProviderMissing, providers_of
 
 TEACHER_SECONDS = 2.0
 PLACEHOLDER = "change me"  # of the template
+
+
+_PATHS = {
+    "open-inference": (
+        re.compile(r"^/v2/models/[^/]+(/versions/[^/]+)?/infer$"),
+        "/v2/models/NAME/infer and /v2/models/NAME/versions/VERSION/infer",
+    ),
+    "openai-chat": (re.compile(r"/chat/completions$"), ".../chat/completions"),
+}
 
 
 class Weight(StrEnum):
@@ -69,6 +79,7 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
     yield from _providers(configuration)
     for task in configuration.task:
         yield from _teacher(task)
+        yield from _dialect(task)
         yield from _training(task)
         yield from _persons(task)
 
@@ -139,6 +150,31 @@ def _teacher(task: TaskSection) -> Iterator[Finding]:
             f"task {task.name}: the teacher at {task.teacher.url} cannot be reached ({error});"
             " callers will get 502 until it can",
         )
+
+
+def _dialect(task: TaskSection) -> Iterator[Finding]:
+    expected = _PATHS.get(task.dialect)
+    for path in task.paths:
+        if expected is not None and expected[0].search(path) is None:
+            yield Finding(
+                Weight.WARNING,
+                f'task {task.name}: dialect = "{task.dialect}" is spoken at {expected[1]}, and {path} is no such'
+                " path; requests to it will hardly be understood",
+            )
+    if task.openai is not None and task.openai.request_logprobs:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: request_logprobs = true asks the teacher for token logprobs that callers did not"
+            " ask for and takes them out of the reply. Given up for these requests: the teacher's bytes are no"
+            " longer passed on untouched, it is asked for uncompressed replies, their Content-Length is not told,"
+            " and a document leaves only when it is whole (events of a stream leave as they come)",
+        )
+        if task.openai.top_logprobs < len(task.classes):
+            yield Finding(
+                Weight.WARNING,
+                f"task {task.name}: top_logprobs = {task.openai.top_logprobs} lists fewer alternatives than the"
+                f" {len(task.classes)} classes; what is not listed is recorded as `other`",
+            )
 
 
 def _training(task: TaskSection) -> Iterator[Finding]:
