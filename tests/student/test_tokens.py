@@ -21,7 +21,9 @@ def wordpiece() -> Tokenizer:
     )
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)]
+    )
     tokenizer.enable_truncation(MAX_TOKENS)
     return tokenizer
 
@@ -44,7 +46,9 @@ def unigram_of_whole_texts() -> Tokenizer:
 
 BERT, WHITESPACE = wordpiece(), by_whitespace()
 pieces = st.one_of(
-    st.sampled_from(["the dogs ", "barking", " ", "\n", "   ", "\t", "\x1c", "\u200b", "é", "e\u0301", "猫", ". ", "Σ "]),
+    st.sampled_from(
+        ["the dogs ", "barking", " ", "\n", "   ", "\t", "\x1c", "\u200b", "é", "e\u0301", "猫", ". ", "Σ "]
+    ),
     st.text(max_size=12),
     st.integers(1, 150).map(lambda length: "x" * length),
     st.integers(1, 150).map(lambda length: " " * length),
