@@ -271,7 +271,7 @@ def _exchange_row(exchange: Exchange) -> Row:
         _json(inputs),
         _json(words),
         _json(digests),
-        _observations_json(teacher),
+        observations_json(teacher),
     )
 
 
@@ -282,7 +282,7 @@ def _answer_row(answer: Answer) -> Row:
         answer.origin,
         answer.answered_at_us,
         answer.latency_us,
-        _observations_json(answer.observations),
+        observations_json(answer.observations),
         answer.inclusion,
     )
 
@@ -291,7 +291,7 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode("utf-8")
 
 
-def _observations_json(observations: Iterable[Observation]) -> str:
+def observations_json(observations: Iterable[Observation]) -> str:
     """A list of probabilities for each observation, its error word, or an object if there is more to say."""
     return _json([_observation_entry(observation) for observation in observations])
 
