@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ports import wait_until_listening
+from benchmarks.processes import wait_until_listening
 
 from tests.gateway.running import free_port
 
