@@ -123,7 +123,7 @@ class MonitorSection(Section):
 class StudentSection(Section):
     threads: int = Field(1, ge=1, le=256)
     providers: tuple[Literal["cpu", "cuda", "tensorrt"], ...] = ("cpu",)
-    max_batch_tokens: int = Field(4096, ge=64)  # padded tokens of one batch
+    max_batch_tokens: int = Field(512, ge=64)  # padded tokens of one batch; on a GPU, more pays
     queue_inputs: int = Field(4096, ge=1)  # waiting inputs; above it requests are refused as queue_full
     shadow_deadline_seconds: float = Field(5, gt=0)
     inline_deadline_seconds: float = Field(0.25, gt=0)  # after it the teacher answers
