@@ -23,7 +23,7 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the library is loaded
 
-from benchmarks import mlserver
+from benchmarks import mlserver, packages
 from benchmarks.processor import machine_line, processor_seconds
 from distill.export import export_student
 from distill.transformer_student import load_encoder, transformer_student
@@ -71,12 +71,15 @@ class Way:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.student_throughput", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--texts", type=int, default=128)
+    parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cache", type=Path, default=Path(".demo"), help="corpus, encoder and MLServer")
+    parser.add_argument("--cache", type=Path, default=Path(".demo"), help="of the corpus and the encoder")
     parser.add_argument("--without-mlserver", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="fewer texts and rounds")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.texts, arguments.rounds = 24, 2
     print(f"{datetime.date.today()}; {machine_line()}; seed {arguments.seed}", flush=True)
     texts = _texts(arguments.cache, arguments.texts, arguments.seed)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
@@ -91,7 +94,7 @@ def main() -> int:
             "stillgate's student process": stack.enter_context(_ours(folder, tiny)),
         }
         if not arguments.without_mlserver:
-            _add_mlserver(ways, stack, folder, tiny, arguments.cache, arguments.max_tokens)
+            _add_mlserver(ways, stack, folder, tiny, arguments.max_tokens)
         lengths = [len(row) for row in student.tokenize(texts)]
         print(
             f"{len(texts)} texts of {min(lengths)} to {max(lengths)} tokens, median {statistics.median(lengths):g},"
@@ -109,7 +112,7 @@ def _measure(
     for way in ways.values():
         way.answer_all(texts[:8])
     for number in range(rounds):
-        order = list(ways) if number % 2 == 0 else list(reversed(ways))
+        order = list(ways)[:: 1 if number % 2 == 0 else -1]
         for name in order:
             began, used = time.perf_counter(), processor_seconds(ways[name].pid)
             ways[name].answer_all(texts)
@@ -200,15 +203,15 @@ async def _ask_all(path: Path, artifact: str, texts: Sequence[str]) -> None:
 
 
 def _add_mlserver(
-    ways: dict[str, Way], stack: ExitStack, folder: Path, tiny: TinyArtifact, cache: Path, max_tokens: int
+    ways: dict[str, Way], stack: ExitStack, folder: Path, tiny: TinyArtifact, max_tokens: int
 ) -> None:
     """A peer that cannot be had is said, and left out."""
     try:
-        python = mlserver.environment(cache)
+        python = packages.mlserver()
         port, pid = stack.enter_context(
             mlserver.running(python, tiny.folder, folder / "mlserver", max_tokens)
         )
-    except mlserver.Unavailable as error:
+    except (mlserver.Unavailable, packages.NotInstalled) as error:
         print(f"MLServer is left out: {error}", flush=True)
         return
     name = f"MLServer, batches to {mlserver.BATCH_ROWS}"

@@ -1,9 +1,8 @@
-"""MLServer as a peer: its environment, its process, and the load towards it."""
+"""MLServer as a peer: its process and the load towards it."""
 
 import asyncio
+import os
 import shutil
-import subprocess
-import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,41 +10,24 @@ from pathlib import Path
 import httpx
 import orjson
 
-from benchmarks.ports import free_ports, wait_until_listening
+from benchmarks import processes
 
-PACKAGES = ("mlserver==1.7.1", "onnxruntime==1.31.1", "tokenizers==0.23.3")
 BATCH_ROWS = 32  # max_batch_size
 BATCH_SECONDS = 0.05  # max_batch_time
 CALLERS = 64  # requests in flight, so that full batches can form
-INSTALL_SECONDS = 900
+START = "from mlserver.cli import main; main()"
 
 
 class Unavailable(Exception):
-    """MLServer could not be installed or started here; the message says why."""
-
-
-def environment(cache: Path) -> Path:
-    """Its Python, in an environment of its own: its pins and ours exclude one another. Raises Unavailable."""
-    folder = cache / "mlserver"
-    python = folder / "bin" / "python"
-    if (folder / "complete").exists():
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, with_pip=True)
-    command = [python, "-m", "pip", "install", "--quiet", *PACKAGES]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    if finished.returncode != 0:
-        raise Unavailable(f"{' '.join(PACKAGES)} cannot be installed: {finished.stderr.strip()[-500:]}")
-    (folder / "complete").touch()
-    return python
+    """MLServer could not be started here; the message says why."""
 
 
 @contextmanager
 def running(python: Path, artifact: Path, folder: Path, max_tokens: int) -> Iterator[tuple[int, int]]:
     """Yields port and pid. Raises Unavailable."""
-    http, grpc, metrics = free_ports(3)
+    http, grpc, metrics = processes.free_ports(3)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(Path(__file__).with_name("runtime.py"), folder / "runtime.py")
+    shutil.copy(Path(__file__).with_name("mlserver_runtime.py"), folder / "runtime.py")
     settings = {
         "host": "127.0.0.1",
         "http_port": http,
@@ -63,22 +45,14 @@ def running(python: Path, artifact: Path, folder: Path, max_tokens: int) -> Iter
     }
     (folder / "settings.json").write_bytes(orjson.dumps(settings))
     (folder / "model-settings.json").write_bytes(orjson.dumps(model))
-    with (folder / "mlserver.log").open("wb") as log:
-        command = [str(python.parent / "mlserver"), "start", "."]
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            wait_until_listening(process, http)
+    command = (str(python), "-c", START, "start", str(folder))
+    log = folder / "mlserver.log"
+    try:
+        with processes.running(command, log, http, {**os.environ, "PYTHONPATH": str(folder)}) as pid:
             asyncio.run(_until_ready(http))
-            yield http, process.pid
-        except RuntimeError as error:
-            raise Unavailable(f"{error}; {(folder / 'mlserver.log').read_text()[-500:]}") from error
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            yield http, pid
+    except RuntimeError as error:
+        raise Unavailable(f"{error}; {log.read_text()[-500:]}") from error
 
 
 def ask_all(port: int, texts: Sequence[str]) -> None:
