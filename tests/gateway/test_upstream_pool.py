@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.upstream import Failure, UpstreamOutcome, ask_teacher
-from gateway.upstream.connection import HIGH_WATER_BYTES
+from gateway.upstream.connection import HIGH_WATER_BYTES, Connection
 from ledger.exchange import Outcome
 from tests.evil_bytes import OK
 from tests.evil_peer import (
@@ -96,6 +96,26 @@ def test_no_more_connections_than_allowed(peer: EvilPeer) -> None:
         async with pool_for(peer, max_connections=2, pool_wait_seconds=20) as pool:
             assert await asyncio.gather(*(ask(pool) for _ in range(20))) == [GOOD] * 20
             assert len(peer.connections) == 2
+
+    run(main)
+
+
+def test_nothing_is_written_to_a_connection_that_has_ended(peer: EvilPeer) -> None:
+    """It ended after it was handed out: that is known before the request is, so even a POST may be sent again."""
+
+    async def main() -> None:
+        async with pool_for(peer) as pool:
+            connection = await pool.connection()
+            assert isinstance(connection, Connection)
+            await until(lambda: bool(peer.open_connections))
+            peer.drop_connections()
+            await until(connection._transport.is_closing)
+            assert (
+                await connection.ask(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n", b"", False)
+                is UpstreamOutcome.CLOSED
+            )
+            assert not connection.written
+            pool.discard(connection)
 
     run(main)
 

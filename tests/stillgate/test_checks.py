@@ -123,3 +123,14 @@ def test_a_teacher_that_answers_is_not_mentioned(tmp_path: Path) -> None:
     host, _, port = configuration.task[0].teacher.url.removeprefix("http://").rpartition(":")
     with socket.create_server((host, int(port))):
         assert not any("teacher at" in sentence for sentence in _said(path, Weight.WARNING))
+
+
+def test_a_certificate_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    """With the task, the setting and the path."""
+    path, configuration = load_from(tmp_path)
+    url = configuration.task[0].teacher.url
+    secure = f'url = "{url.replace("http:", "https:")}"\nca_file = "absent.pem"'
+    path.write_text(path.read_text().replace(f'url = "{url}"', secure))
+    (sentence,) = _said(path, Weight.ERROR)
+    assert "task.teacher.ca_file" in sentence
+    assert str(tmp_path / "absent.pem") in sentence
