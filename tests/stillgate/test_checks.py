@@ -138,3 +138,14 @@ def test_a_provider_that_is_not_installed_is_an_error(tmp_path: Path, provider: 
     assert "CPUExecutionProvider" in said
     assert "stillgate[gpu]" in said
     assert run("check", "--config", str(path)).exit_code == 2
+
+
+def test_a_certificate_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    """With the task, the setting and the path."""
+    path, configuration = load_from(tmp_path)
+    url = configuration.task[0].teacher.url
+    secure = f'url = "{url.replace("http:", "https:")}"\nca_file = "absent.pem"'
+    path.write_text(path.read_text().replace(f'url = "{url}"', secure))
+    (sentence,) = _said(path, Weight.ERROR)
+    assert "task.teacher.ca_file" in sentence
+    assert str(tmp_path / "absent.pem") in sentence
