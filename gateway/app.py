@@ -52,6 +52,7 @@ class Gateway:
         metrics: Metrics,
     ) -> None:
         self.in_flight = 0
+        self._soon = asyncio.get_running_loop().call_soon
         self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
         self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
         self._kept_body = section.record_body_bytes
@@ -200,4 +201,5 @@ class Gateway:
         if passage.lost:
             self._recorder.lose(Drop.SHUTDOWN)
             return
-        self._recorder.put(capture(passage, passage.sequence, started_at_us, duration_us))
+        # parsed once the response has left: what was sent above is written at the end of the loop's turn
+        self._soon(self._recorder.put, capture(passage, passage.sequence, started_at_us, duration_us))

@@ -12,12 +12,13 @@ from gateway.arm import StudentArm
 from gateway.audit import Audits
 from gateway.metrics import Gauges, Metrics
 from gateway.operations import Operations
-from gateway.record import Committed, Recorder, RecorderLimits
+from gateway.record import Recorder, RecorderLimits
 from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
 from gateway.stages import Snapshot, StageWatcher
 from gateway.teacher import open_session
+from gateway.writer import Committed
 from ledger.configuration import Configuration
 from ledger.exchange import Origin
 from student.client import StudentClient

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 SUM_TOLERANCE = 1e-2  # rounded probabilities of many classes still add up to one within this
 
@@ -20,8 +20,7 @@ class ObservationError(StrEnum):
     STUDENT_FAILED = "student_failed"  # the student raised on this input
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """Probabilities in the order of the task's classes, or the reason why there are none."""
 
     probabilities: tuple[float, ...] | None
@@ -44,10 +43,11 @@ def observe(probabilities: Sequence[float], class_count: int) -> Observation:
     """Accept a distribution over `class_count` classes, or say why it is none."""
     if len(probabilities) != class_count:
         return Observation(None, ObservationError.WRONG_CLASSES)
-    if not all(map(math.isfinite, probabilities)):
+    total = sum(probabilities)
+    if not math.isfinite(total):  # then one of them is not
         return Observation(None, ObservationError.NOT_FINITE)
     if min(probabilities) < 0 or max(probabilities) > 1 + 1e-6:
         return Observation(None, ObservationError.OUT_OF_RANGE)
-    if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
+    if abs(total - 1) > SUM_TOLERANCE:
         return Observation(None, ObservationError.NOT_NORMALISED)
     return Observation(tuple(probabilities))

@@ -49,6 +49,7 @@ class ExchangeRow(ExchangeFileTable, table=True):
     input_words: str
     input_digests: str
     teacher: str
+    subject: str | None = None  # in this file since its second schema version
 
 
 class AnswerRow(ExchangeFileTable, table=True):
@@ -83,6 +84,15 @@ class Loss(ExchangeFileTable, table=True):
     id: int | None = Field(default=None, primary_key=True)
     block_first: int
     reason: str
+    count: int
+
+
+class Removal(ExchangeFileTable, table=True):
+    """Exchanges of one block that were written and later removed, by reason: they still count as recorded."""
+
+    __tablename__ = "removal"
+    block_first: int = Field(primary_key=True)
+    reason: str = Field(primary_key=True)
     count: int
 
 

@@ -16,6 +16,7 @@ from ledger.observation import Observation, ObservationError, observe
 
 # Keys that change nothing in the form of the reply; any other (top_k, raw_scores) is left to the teacher.
 _HARMLESS = frozenset({"inputs", "truncate", "truncation_direction", "options"})
+_NUMBERS = frozenset({int, float})
 _MALFORMED = Observation(None, ObservationError.MALFORMED)
 _ABSENT = Observation(None, ObservationError.ABSENT)
 _WRONG_CLASSES = Observation(None, ObservationError.WRONG_CLASSES)
@@ -77,19 +78,27 @@ def _is_servable(document: Mapping[str, Any]) -> bool:
 
 
 def _observation(entries: Any, classes: Sequence[str]) -> Observation:
+    """One list of {"label", "score"}; the usual, well-formed one is read without looking at each value twice."""
+    try:
+        scores = {entry["label"]: entry["score"] for entry in entries}
+        values = [scores[name] for name in classes]
+    except (TypeError, KeyError):
+        return _unusable(entries, classes)
+    if len(entries) != len(classes) or not _NUMBERS.issuperset(map(type, values)):
+        return _unusable(entries, classes)
+    return observe(values, len(classes))
+
+
+def _unusable(entries: Any, classes: Sequence[str]) -> Observation:
+    """Why a list is no distribution over the classes."""
     if not isinstance(entries, list) or not entries:
         return _MALFORMED
-    scores: dict[str, float] = {}
     for entry in entries:
         if not isinstance(entry, dict):
             return _MALFORMED
-        label, score = entry.get("label"), entry.get("score")
-        if not isinstance(label, str) or not isinstance(score, int | float) or isinstance(score, bool):
+        if not isinstance(entry.get("label"), str) or type(entry.get("score")) not in _NUMBERS:
             return _MALFORMED
-        scores[label] = float(score)
-    if len(scores) != len(entries) or scores.keys() != set(classes):
-        return _WRONG_CLASSES
-    return observe([scores[name] for name in classes], len(classes))
+    return _WRONG_CLASSES
 
 
 def _form(entries: Any, nested: bool) -> ReplyForm | None:

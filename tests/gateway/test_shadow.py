@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.record import Committed, Recorder, RecorderLimits
+from gateway.record import Recorder, RecorderLimits
 from gateway.shadow import GROUP_INPUTS, MAX_OUTSTANDING, Shadow, ShadowDrop, ShadowLimits
+from gateway.writer import Committed
 from ledger.exchange import Answer
 from ledger.observation import Observation, ObservationError
 from student.client import StudentClient
