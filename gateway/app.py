@@ -30,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.passage import Passage, Request, capture, target_of
 from gateway.record import Recorder
 from gateway.routes import Routes
+from gateway.strict import NOT_RECORDED, Commits, ResponseWithheld, withholding
 from gateway.teacher import UNREADABLE, Failure, ask_teacher, next_chunk
 from ledger.clock import now_us
 from ledger.configuration import GatewaySection
@@ -50,6 +51,7 @@ class Gateway:
         arm: StudentArm,
         recorder: Recorder,
         metrics: Metrics,
+        commits: Commits | None = None,
     ) -> None:
         self.in_flight = 0
         self._soon = asyncio.get_running_loop().call_soon
@@ -58,6 +60,7 @@ class Gateway:
         self._kept_body = section.record_body_bytes
         self._routes, self._session, self._arm = routes, session, arm
         self._recorder, self._duration = recorder, metrics.duration
+        self._commits = commits  # where responses wait for them
         self._served = {by: metrics.served.labels(by) for by in ServedBy}
         self._outcomes = {outcome: metrics.outcomes.labels(outcome) for outcome in Outcome}
 
@@ -66,7 +69,13 @@ class Gateway:
         passage = Passage(self._name, self._routes.of(scope["raw_path"]), self._recorder.begin())
         self.in_flight += 1
         try:
+            if self._commits is not None:
+                if passage.sequence is None or self._recorder.failing:
+                    return await self._refuse(passage, send, NOT_RECORDED)
+                send = self._withholding(self._commits, passage, send, started_ns, started_at_us)
             await self._answer(passage, scope, receive, send)
+        except ResponseWithheld:
+            passage.outcome = Outcome.UPSTREAM_TRUNCATED
         except asyncio.CancelledError:
             if not passage.gone:  # not the caller's leave: the process ends before the request did
                 passage.lost = True
@@ -158,11 +167,13 @@ class Gateway:
             if size <= self._kept_body:
                 copies.append(chunk)
             more = not content.at_eof()
+            if not more:  # known before the last chunk leaves: strict durability records it first
+                kept = size <= self._kept_body
+                passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
+                passage.outcome = Outcome.COMPLETE
             if chunk or not more:
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
             if not more:
-                kept = size <= self._kept_body
-                passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
                 return Outcome.COMPLETE
 
     async def _refuse(
@@ -170,6 +181,21 @@ class Gateway:
     ) -> None:
         passage.outcome, passage.status = outcome, refused.status
         await send_refusal(send, refused, passage.own_headers())
+
+    def _withholding(
+        self, commits: Commits, passage: Passage, send: Send, started_ns: int, started_at_us: int
+    ) -> Send:
+        """A send that lets the end of the response pass when its exchange is on the disk."""
+        assert passage.sequence is not None
+        sequence = passage.sequence
+
+        async def record() -> bool:
+            passage.recorded = True
+            duration_us = (time.perf_counter_ns() - started_ns) // 1000
+            captured = capture(passage, sequence, started_at_us, duration_us)
+            return self._recorder.put(captured) and await commits.of(sequence)
+
+        return withholding(send, record, lambda: self._refuse(passage, send, NOT_RECORDED))
 
     async def _fail(self, passage: Passage, send: Send) -> None:
         """After an error of our own: a 500 if nothing has left yet, else the response is cut."""
@@ -196,7 +222,7 @@ class Gateway:
         self._outcomes[passage.outcome].inc()
         if passage.status:
             self._served[passage.served_by].inc()
-        if passage.sequence is None:
+        if passage.sequence is None or passage.recorded:
             return
         if passage.lost:
             self._recorder.lose(Drop.SHUTDOWN)

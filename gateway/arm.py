@@ -75,9 +75,9 @@ class StudentArm:
         passage.served_by, passage.status = ServedBy.STUDENT, 200
         headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body))]
         headers += passage.own_headers()
+        passage.outcome = Outcome.COMPLETE  # taken back if the caller leaves first
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-        passage.outcome = Outcome.COMPLETE
         self._audit(passage, request)
         return True
 

@@ -39,6 +39,7 @@ class Passage:
         "inline",
         "lost",
         "outcome",
+        "recorded",
         "request",
         "response",
         "route",
@@ -61,6 +62,7 @@ class Passage:
         self.asked: Asked | None = None
         self.inline: Inline | None = None
         self.gone = False  # the caller disconnected
+        self.recorded = False  # handed over already, before the response ended
         self.lost = False  # cancelled before it could end
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:

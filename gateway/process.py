@@ -10,6 +10,7 @@ import time
 from gateway.app import Gateway
 from gateway.arm import StudentArm
 from gateway.audit import Audits
+from gateway.durability import DURABILITIES
 from gateway.metrics import Gauges, Metrics
 from gateway.operations import Operations
 from gateway.record import Recorder, RecorderLimits
@@ -17,6 +18,7 @@ from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
 from gateway.stages import Snapshot, StageWatcher
+from gateway.strict import Commits
 from gateway.teacher import open_session
 from gateway.writer import Committed
 from ledger.configuration import Configuration
@@ -41,7 +43,11 @@ class GatewayProcess:
         self._loop = asyncio.get_running_loop()
         self._metrics = Metrics()
         limits = RecorderLimits(section.record_queue_count, section.record_queue_bytes)
-        self._recorder = Recorder(directory, section.name, limits, self._committed_in_thread)
+        durability = DURABILITIES[section.durability]
+        self._recorder = Recorder(
+            directory, section.name, limits, self._committed_in_thread, durability, section.ballast_bytes
+        )
+        self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
         shadow_limits = ShadowLimits(
@@ -61,7 +67,13 @@ class GatewayProcess:
             lambda: self._stages.snapshot,
         )
         self._app = Gateway(
-            section, routes_of(configuration), self._session, arm, self._recorder, self._metrics
+            section,
+            routes_of(configuration),
+            self._session,
+            arm,
+            self._recorder,
+            self._metrics,
+            self._commits,
         )
         self._metrics.read_gauges_from(self._gauges)
         self._ready = False
@@ -121,6 +133,8 @@ class GatewayProcess:
 
     def _committed(self, committed: Committed) -> None:
         """Hand what was written to the students that have not answered it yet, and count it."""
+        if self._commits is not None:
+            self._commits.told(committed)
         tasks = self._stages.snapshot.tasks
         for built in committed.built:
             exchange = built.exchange

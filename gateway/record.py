@@ -119,7 +119,7 @@ class Recorder:
         if tally is None:
             return Accounting(self._unnumbered, 0, {Drop.STORE_FAILED: self._unnumbered}, 0)
         done, before = self._writer.done, self._before
-        losses = {str(reason): count for reason, count in {**tally.dropped, **done.losses}.items()}
+        losses: dict[str, int] = {**tally.dropped, **done.losses}
         return Accounting(
             before.requests + tally.started,
             before.recorded + done.recorded,

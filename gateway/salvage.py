@@ -53,6 +53,7 @@ def set_aside(path: Path) -> Path:
 def salvage(aside: Path, into: ExchangeFile) -> Salvaged:
     """Copy every readable row: from the front up to the first broken page, then from the back up to the last."""
     with closing(sqlite3.connect(aside, isolation_level=None)) as broken:
+        broken.execute("PRAGMA writable_schema = ON")  # lets SQLite read a file shorter than it says it is
         exchanges = _copy(broken, into, "exchange", EXCHANGE_NAMES, "sequence", read_exchange)
         _copy(broken, into, "answer", ANSWER_NAMES, "number", read_answer)
         losses, removals, blocks = (_all(broken, query) for query in _TELLING)

@@ -68,6 +68,8 @@ class GatewaySection(Section):
     record_body_bytes: int = Field(2**20, ge=1024)  # larger bodies pass, but are recorded without a pair
     record_queue_count: int = Field(10_000, ge=1)
     record_queue_bytes: int = Field(64 * 2**20, ge=2**16)
+    durability: Literal["strict", "durable", "best_effort"] = "durable"  # of an exchange: docs/record.md
+    ballast_bytes: int = Field(64 * 2**20, ge=0)  # given up when the disk is full; 0: none
     shadow_queue_count: int = Field(2_000, ge=1)  # inputs waiting for the student
     shadow_queue_bytes: int = Field(16 * 2**20, ge=2**16)
     drain_seconds: float = Field(10, ge=0, le=600)

@@ -1,6 +1,7 @@
 """A real gateway process, its callers, and what it left behind."""
 
 import http.client
+import os
 import re
 import socket
 import subprocess
@@ -236,13 +237,18 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
     return path, settings["port"], settings["operations_port"]
 
 
-def start_gateway(directory: Path, teacher: str, **changes: Any) -> Running:
-    """Start a process and wait until it is ready."""
+def start_gateway(
+    directory: Path, teacher: str, environment: Mapping[str, str] | None = None, **changes: Any
+) -> Running:
+    """Start a process, with these variables besides our own, and wait until it is ready."""
     path, port, operations_port = write_configuration(directory, teacher, **changes)
     log = directory / "gateway.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "--config", str(path)], stderr=output, stdout=output
+            [sys.executable, "-m", "gateway", "--config", str(path)],
+            stderr=output,
+            stdout=output,
+            env={**os.environ, **(environment or {})},
         )
     running = Running(process, directory, port, operations_port, log)
 

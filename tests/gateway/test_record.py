@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from gateway.captured import Assignment, Body, Captured, CapturedAudit
+from gateway.captured import Assignment, Body, CapturedAudit
 from gateway.dialects.dialect import Asked, Dialect
-from gateway.record import Accounting, Recorder, RecorderLimits
+from gateway.record import Recorder, RecorderLimits
 from gateway.routes import Routes, routes_of
 from gateway.store import append, close_store, open_store
 from gateway.writer import Committed
 from ledger.configuration import load
-from ledger.exchange import Arm, Origin, Outcome, ServedBy, Unpaired
+from ledger.exchange import Arm, Origin, ServedBy, Unpaired
 from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.observation import Observation
 from ledger.tally import Drop, Tally
+from tests.gateway.recording import REPLY, begin_and_put, settled
 from tests.gateway.running import read_exchanges, wait_until, write_configuration
 from tests.ledger.builders import build_answer, build_exchange
 
-REPLY = b'[{"label":"billing","score":0.7},{"label":"shipping","score":0.2},{"label":"other","score":0.1}]'
 Start = Callable[..., Recorder]
 
 
@@ -50,42 +50,6 @@ def start(tmp_path: Path, committed: list[Committed]) -> Iterator[Start]:
     yield start
     for recorder in started:
         recorder.stop(0)
-
-
-def captured(routes: Routes, sequence: int, **changes: object) -> Captured:
-    complete = Captured(
-        sequence=sequence,
-        route=routes.of(b"/predict"),
-        started_at_us=1,
-        duration_us=2,
-        outcome=Outcome.COMPLETE,
-        status=200,
-        served_by=ServedBy.TEACHER,
-        assignment=Assignment(),
-        fallback=None,
-        teacher_epoch="v1",
-        attributes={},
-        request=Body(b'{"inputs":"my billing"}'),
-        response=Body(REPLY),
-        content_type=b"application/json",
-        content_encoding="",
-        inline=None,
-    )
-    return complete._replace(**changes)  # type: ignore[arg-type]
-
-
-def begin_and_put(recorder: Recorder, routes: Routes, count: int, **changes: object) -> None:
-    numbers = [recorder.begin() for _ in range(count)]
-    for number in numbers:
-        assert number is not None
-        recorder.put(captured(routes, number, **changes))
-
-
-def settled(recorder: Recorder) -> Accounting:
-    wait_until(lambda: recorder.accounting().pending == 0)
-    accounting = recorder.accounting()
-    assert accounting.requests == accounting.recorded + sum(accounting.dropped.values())
-    return accounting
 
 
 def test_groups_are_written(start: Start, routes: Routes, committed: list[Committed], tmp_path: Path) -> None:
