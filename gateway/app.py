@@ -122,7 +122,7 @@ class Gateway:
             )
         except UnicodeDecodeError:
             return NOT_UTF8
-        passage.attributes = head.attributes
+        passage.attributes = passage.route.redact_attributes(head.attributes)
         if not scope["query_string"].isascii():
             return TARGET_NOT_ASCII
         return refusal_of(scope["method"], scope["http_version"], head) or head

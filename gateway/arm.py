@@ -85,7 +85,7 @@ class StudentArm:
         route = passage.route
         if time.monotonic() > self._snapshot().fresh_until:
             return Fallback.MONITOR_STALE
-        asked = route.dialect.parse_request(request.body) if request.method == "POST" else None
+        asked = route.read_request(request.body) if request.method == "POST" else None
         if not isinstance(asked, Asked) or not asked.servable:
             return Fallback.UNPARSED
         seen = self._recorder.forms.get((route.name, asked.shape))

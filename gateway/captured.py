@@ -175,7 +175,7 @@ def _asked(captured: Captured) -> Asked | Unpaired:
         return Unpaired.NO_TASK
     if captured.request.too_large:
         return Unpaired.REQUEST_TOO_LARGE
-    return captured.route.dialect.parse_request(captured.request.content)
+    return captured.route.read_request(captured.request.content)
 
 
 def _answered(captured: Captured, asked: Asked | Unpaired) -> Answered | Unpaired:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ledger.redaction import Kind
 from ledger.slices import OVERALL, SliceRule
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -107,6 +108,13 @@ class TeacherSection(Section):
 
 class CaptureSection(Section):
     inputs: Literal["text", "nothing"]  # a choice that the file must state
+    redact: tuple[Kind, ...] | None = None  # default: every kind where texts are stored; () is none
+
+    @property
+    def redacted(self) -> frozenset[Kind]:
+        """What is taken out of texts before they are stored and before a student reads them."""
+        every = tuple(Kind) if self.inputs == "text" else ()
+        return frozenset(every if self.redact is None else self.redact)
 
 
 class SliceSection(Section):
