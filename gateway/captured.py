@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.dialects.dialect import Answered, Asked, ReplyForm
-from gateway.encoding import decode_body
+from gateway.encoding import decode_body, is_known
 from gateway.routes import NO_TASK, Route
 from ledger.exchange import (
     TEACHER,
@@ -196,6 +196,8 @@ def _answered(captured: Captured, asked: Asked | Unpaired) -> Answered | Unpaire
 def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> Answered | Unpaired:
     if response.too_large:
         return Unpaired.RESPONSE_TOO_LARGE
+    if not is_known(encoding):
+        return Unpaired.TEACHER_CODING
     body = decode_body(response.content, encoding)
     answered = None if body is None else route.dialect.parse_response(body, asked, route.classes)
     return answered or Unpaired.TEACHER_MALFORMED

@@ -14,6 +14,7 @@ from gateway.durability import DURABILITIES
 from gateway.metrics import Gauges, Metrics
 from gateway.operations import Operations
 from gateway.record import Recorder, RecorderLimits
+from gateway.retention import Retention
 from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
@@ -45,7 +46,13 @@ class GatewayProcess:
         limits = RecorderLimits(section.record_queue_count, section.record_queue_bytes)
         durability = DURABILITIES[section.durability]
         self._recorder = Recorder(
-            directory, section.name, limits, self._committed_in_thread, durability, section.ballast_bytes
+            directory,
+            section.name,
+            limits,
+            self._committed_in_thread,
+            durability,
+            section.ballast_bytes,
+            [self._retention()],
         )
         self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)
@@ -124,6 +131,10 @@ class GatewayProcess:
         give_up_at = time.monotonic() + CANCELLED_SECONDS
         while self._app.in_flight and time.monotonic() < give_up_at:
             await asyncio.sleep(0.01)
+
+    def _retention(self) -> Retention:
+        section = self._configuration.retention
+        return Retention(section.days, section.max_bytes, lambda: self._stages.snapshot.folded)
 
     # --- what the parts tell each other ----------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class WriterSettings:
     ballast_bytes: int = 0
 
 
-Upkeep = Callable[[ExchangeFile], None]  # short; raises one of STORE_ERRORS
+Upkeep = Callable[[ExchangeFile], bool]  # short; whether more is due at once; raises one of STORE_ERRORS
 
 
 class Writer:
@@ -118,7 +118,7 @@ class Writer:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if self._wake.wait(RETRY_SECONDS if self._store is None else UPKEEP_SECONDS):
+            if self._wake.wait(RETRY_SECONDS if self._store is None else self._until_upkeep()):
                 self._stopping.wait(self._settings.durability.group_seconds)
                 self._wake.clear()
             if self._store is None:
@@ -252,10 +252,15 @@ class Writer:
         lay_ballast(self._ballast, self._settings.ballast_bytes)
         try:
             for upkeep in self._upkeep:
-                upkeep(self._store.file)
+                if upkeep(self._store.file):
+                    self._upkeep_at = 0.0
         except STORE_ERRORS as error:
             self._fails(error)
             self._recover(error)
+
+    def _until_upkeep(self) -> float:
+        """Seconds."""
+        return RETRY_SECONDS if self.failing else max(0.0, self._upkeep_at - time.monotonic())
 
     def _close(self) -> None:
         assert self._store is not None

@@ -76,6 +76,13 @@ class GatewaySection(Section):
     drain_seconds: float = Field(10, ge=0, le=600)
 
 
+class RetentionSection(Section):
+    """How long exchanges are kept in each gateway's file; carried out by that gateway, a slice at a time."""
+
+    days: float | None = Field(None, gt=0)  # older ones go once the monitor has folded them; null: none does
+    max_bytes: int = Field(8 * 2**30, ge=2**20)  # of one exchange file; above it the oldest go, folded or not
+
+
 class ControlSection(Section):
     listen: Address = "127.0.0.1:8081"
 
@@ -249,6 +256,7 @@ class TaskSection(Section):
 class Configuration(Section):
     deployment: DeploymentSection
     gateway: GatewaySection = GatewaySection.model_construct()
+    retention: RetentionSection = RetentionSection.model_construct()
     control: ControlSection = ControlSection.model_construct()
     monitor: MonitorSection = MonitorSection.model_construct()
     student: StudentSection = StudentSection.model_construct()

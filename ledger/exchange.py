@@ -56,6 +56,7 @@ class Unpaired(StrEnum):
     REQUEST_NOT_TEXT = "request_not_text"  # JSON, but not the dialect's inputs
     REQUEST_EMPTY = "request_empty"  # no inputs, or an empty text
     TEACHER_ERROR = "teacher_error"  # a status other than 2xx
+    TEACHER_CODING = "teacher_coding"  # a content coding other than gzip and deflate
     TEACHER_MALFORMED = "teacher_malformed"  # a 2xx body that the dialect cannot read
     INCOMPLETE = "incomplete"  # the exchange did not end as complete
     NOT_ASKED = "not_asked"  # the student served and no audit was drawn
@@ -98,7 +99,6 @@ class Exchange(NamedTuple):
     input_words: tuple[int, ...]  # kept even where the inputs themselves are not
     input_digests: tuple[str, ...]  # so that identical requests count once without storing them
     teacher: tuple[Observation, ...]  # one per input, empty when the teacher was not asked
-    subject: str | None = None  # a keyed hash of whom the request is about, where the task names a header
 
 
 class Answer(NamedTuple):

@@ -4,6 +4,7 @@ Everybody else opens it read-only. Rows travel as ledger.exchange types; JSON te
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine
 
 from ledger.clock import now_us
 from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
@@ -36,15 +37,12 @@ EXCHANGE_NAMES = tuple(column.name for column in _exchange.columns)
 ANSWER_NAMES = tuple(column.name for column in _answer.columns)
 
 
-def m002_subjects_and_removals(connection: Connection) -> None:
-    """Whom an exchange is about, and how many exchanges were removed. A new file has both already."""
-    names = {row[1] for row in connection.execute(text("PRAGMA table_info(exchange)"))}
-    if "subject" not in names:
-        connection.execute(text("ALTER TABLE exchange ADD COLUMN subject VARCHAR"))
+def m002_removals(connection: Connection) -> None:
+    """How many exchanges were removed. A new file has the table already."""
     Removal.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
-MIGRATIONS = (m001_initial(exchange_metadata), m002_subjects_and_removals)
+MIGRATIONS = (m001_initial(exchange_metadata), m002_removals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +159,58 @@ class ExchangeFile:
         """What SQLite finds wrong with the structure of the file, or None. Reads all of it."""
         (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         return None if found == "ok" else str(found)
+
+    def oldest(self, limit: int) -> list[tuple[int, int]]:
+        """The first exchanges: sequence and start."""
+        query = "SELECT sequence, started_at_us FROM exchange ORDER BY sequence LIMIT ?"
+        return self._connection.execute(query, (limit,)).fetchall()
+
+    def unfolded(self, sequences: Sequence[int], folded: int) -> set[int]:
+        """Those of these exchanges that have an answer with a number above `folded`."""
+        if not sequences:
+            return set()
+        rows = self._connection.execute(
+            "SELECT exchange_sequence FROM answer WHERE exchange_sequence BETWEEN ? AND ? AND number > ?",
+            (min(sequences), max(sequences), folded),
+        )
+        return {sequence for (sequence,) in rows}
+
+    def remove(self, sequences: Sequence[int], reason: str) -> None:
+        """Take exchanges and their answers out; they go on counting as recorded."""
+        if not sequences:
+            return
+        keys = [(sequence,) for sequence in sequences]
+        blocks = Counter(sequence - sequence % BLOCK_SIZE for sequence in sequences)
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM answer WHERE exchange_sequence = ?", keys)
+            connection.executemany("DELETE FROM exchange WHERE sequence = ?", keys)
+            connection.executemany(
+                "INSERT INTO removal (block_first, reason, count) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                [(block, reason, count) for block, count in blocks.items()],
+            )
+
+    def used_bytes(self) -> int:
+        """Of the database without its free pages, which the next rows take."""
+        pages, free, size = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def shrink(self, pages: int, keep: int) -> bool:
+        """Give up to so many free pages back to the file system, all but those to keep; whether there are more."""
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if free <= keep:
+            return False
+        # a script, since the driver takes but the first step of a statement without columns: one page
+        self._connection.executescript(f"PRAGMA incremental_vacuum({min(pages, free - keep)})")
+        if free - pages > keep:
+            return True
+        self._connection.execute(
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        ).fetchall()  # the file ends earlier from here
+        return False
 
     def checkpoint(self) -> None:
         """Move everything from the write-ahead log into the database file, and empty the log."""
@@ -280,7 +330,6 @@ def read_exchange(row: tuple[Any, ...]) -> Exchange:
         input_words=tuple(orjson.loads(row[18])),
         input_digests=tuple(orjson.loads(row[19])),
         teacher=_read_observations(row[20]),
-        subject=row[21],
     )
 
 
@@ -328,7 +377,7 @@ def _exchange_row(exchange: Exchange) -> Row:
     """Plain types alone: the driver looks for adapters of every other one, enumerations included."""
     (
         sequence, identity, task, started, duration, outcome, status, served_by, arm, artifact, revision, epoch,
-        inclusion, measured, fallback, unpaired, attributes, inputs, words, digests, teacher, subject,
+        inclusion, measured, fallback, unpaired, attributes, inputs, words, digests, teacher,
     ) = exchange  # fmt: skip
     return (
         sequence,
@@ -352,7 +401,6 @@ def _exchange_row(exchange: Exchange) -> Row:
         _json(words),
         _json(digests),
         _observations_json(teacher),
-        subject,
     )
 
 

@@ -49,7 +49,6 @@ class ExchangeRow(ExchangeFileTable, table=True):
     input_words: str
     input_digests: str
     teacher: str
-    subject: str | None = None  # in this file since its second schema version
 
 
 class AnswerRow(ExchangeFileTable, table=True):
