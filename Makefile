@@ -4,13 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 DRIFT ?=
+RESULTS ?= .reliability.jsonl
+PARTS ?=
+ROUNDS ?=
+QUICK ?=
+WRITE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reliability check format bench clean
+.PHONY: help install demo test reliability soak check format bench profile clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with exact versions
 
@@ -26,8 +31,17 @@ demo: install ## the whole story on real data (SEED=7 DRIFT=sci.space,sci.med,..
 test: install ## every test
 	$(BIN)/python -m pytest
 
-reliability: install ## the kill tests with ten kills of each process
-	STILLGATE_KILLS=10 $(BIN)/python -m pytest tests/end_to_end/test_kill.py -v
+reliability: install ## faults, load and bad input, 45 minutes; writes docs/reliability.md (STILLGATE_SEED=... repeats)
+	rm -f $(RESULTS)
+	STILLGATE_SCALE=reliability STILLGATE_KILLS=10 STILLGATE_RESULTS=$(RESULTS) \
+	  $(BIN)/python -m pytest tests/reliability tests/end_to_end/test_kill.py -p tests.reliability.reporting; \
+	  status=$$?; $(BIN)/python -m tests.reliability.table $(RESULTS) > docs/reliability.md; exit $$status
+
+soak: install ## the same rows in their full sizes, some hours
+	rm -f $(RESULTS)
+	STILLGATE_SCALE=soak STILLGATE_KILLS=50 STILLGATE_RESULTS=$(RESULTS) \
+	  $(BIN)/python -m pytest tests/reliability tests/end_to_end/test_kill.py -p tests.reliability.reporting; \
+	  status=$$?; $(BIN)/python -m tests.reliability.table $(RESULTS) > .soak.md; cat .soak.md; exit $$status
 
 check: install ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -39,8 +53,11 @@ format: install ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## processor time of a request, beside nginx with mirror
-	$(BIN)/python -m benchmarks.gateway_cost
+bench: install ## peers, latency, failures, memory, students; 45 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
+	$(BIN)/python -m benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE))
+
+profile: install ## where the gateway's microseconds go
+	$(BIN)/python -m benchmarks profile
 
 clean: ## remove what the demo and the tests leave behind (not .venv)
-	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .demo $(RESULTS) .soak.md .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,1 +1,1 @@
-"""Side-by-side measurements against named peers, one command each."""
+"""Side-by-side measurements against named peers: `python -m benchmarks`, one command, every floor checked."""

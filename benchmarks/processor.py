@@ -1,8 +1,9 @@
-"""Processor time of whole process trees, and the machine that it was measured on."""
+"""Processor time and resident memory of processes, from proc(5), and the machine that they were measured on."""
 
 import os
 import platform
-import subprocess
+import re
+from contextlib import suppress
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -10,33 +11,37 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 def processor_seconds(pid: int) -> float:
     """User and system time of a process, all its threads, its living descendants and those it has reaped."""
-    return sum(_own_seconds(one) for one in _family(pid))
+    return sum(_own_seconds(one) for one in family(pid))
+
+
+def family(pid: int) -> list[int]:
+    """The process and all its living descendants; empty when it is gone."""
+    children: list[str] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += (task / "children").read_text().split()
+        return [pid, *(one for child in children for one in family(int(child)))]
+    return []
+
+
+def resident_mebibytes(pid: int) -> float | None:
+    """None when the process is gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) / 1024 if found else None
+    return None
 
 
 def machine_line() -> str:
-    """Cores, processor, kernel, Python and nginx, in one line."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    nginx = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
+    """Cores, processor, memory, kernel and Python, in one line."""
     cores = len(os.sched_getaffinity(0))
+    gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return (
-        f"{cores} cores of {model}, Linux {platform.release()}, Python {platform.python_version()},"
-        f" {nginx.removeprefix('nginx version: ')}"
+        f"{cores} cores of {next(models, platform.machine())}, {gibibytes:.0f} GiB,"
+        f" Linux {platform.release()}, Python {platform.python_version()}"
     )
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [pid, *(one for child in children for one in _family(int(child)))]
 
 
 def _own_seconds(pid: int) -> float:

@@ -19,6 +19,7 @@ from benchmarks.processor import machine_line
 from gateway.captured import Assignment, Body, Captured
 from gateway.record import Recorder, RecorderLimits
 from gateway.routes import Route, routes_of
+from gateway.upstream import Pools
 from gateway.writer import Committed
 from ledger.configuration import load
 from ledger.exchange import Answer, Origin, Outcome, ServedBy
@@ -123,7 +124,7 @@ def _captured(sequence: int, route: Route) -> Captured:
 
 async def _measure(folder: Path, rate: float, seconds: float, rounds: int, answers: bool) -> None:
     (folder / "stillgate.toml").write_text(CONFIGURATION)
-    route = routes_of(load(folder / "stillgate.toml")).of(b"/topics")
+    route = routes_of(load(folder / "stillgate.toml"), Pools()).of(b"/topics")
     loop = asyncio.get_running_loop()
 
     def committed(group: Committed) -> None:
@@ -133,7 +134,7 @@ async def _measure(folder: Path, rate: float, seconds: float, rounds: int, answe
         if answers:
             for built in group.built:
                 sequence = built.exchange.sequence
-                recorder.put_late(Answer(sequence, "s-1", Origin.SHADOW, 1, 2, SAID))
+                recorder.put_answers([Answer(sequence, "s-1", Origin.SHADOW, 1, 2, SAID)])
 
     recorder = Recorder(folder, "g0", RecorderLimits(100_000, 2**28), committed)
     recorder.start()

@@ -19,6 +19,8 @@ from monitor.pairs import Pair
 from monitor.sums import SliceSums
 from monitor.verdict import Outcome, slice_verdict
 
+LEAST_OF_A_SLICE = 30  # fewer rows may all be of one kind: they stand for no slice, however well they agree
+
 
 class Answers(Protocol):
     """Whatever answers texts as the student process would."""
@@ -79,15 +81,17 @@ def _pair(entry: GateRow, student: Observation) -> Pair:
 
 def _verdict(name: str, sums: SliceSums, task: TaskSection, looks: int) -> SliceVerdict:
     rule = rule_of(task.rules, name)
+    # the overall draw is by share, so it may fall short of what was asked for; half of it still judges
+    least_overall = task.gate.rows // 2
     return slice_verdict(
         name,
         sums.pairs,
         sums.agreements,
         bar=task.gate.bar if name == OVERALL else rule.bar if rule else None,
         alpha=task.gate.alpha / looks,
-        # the overall draw is by share, so it may fall short of what was asked for; half of it still judges
-        least_pairs=task.gate.rows // 2 if name == OVERALL else task.gate.slice_rows,
+        least_pairs=least_overall if name == OVERALL else task.gate.slice_rows,
         critical=name == OVERALL or bool(rule and rule.critical),
+        least_to_pass=least_overall if name == OVERALL else LEAST_OF_A_SLICE,
     )
 
 

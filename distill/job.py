@@ -24,6 +24,7 @@ from distill.split import Split, draw_gate, rows_wanted, split_rows
 from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
+from ledger.logs import log_to_stderr
 from ledger.slices import rule_of
 from ledger.tables import AlarmRow, JobRow, StudentRow
 from student.session import Student
@@ -46,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--job", type=int, required=True)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("distill").setLevel(logging.INFO)  # the exporter's notes are for its own authors
+    log_to_stderr("distill")
     try:
-        _say(**run_job(load(options.config), options.job))
+        configuration = load(options.config)
+        log_to_stderr("distill", configuration.deployment.log_format, logging.WARNING)
+        logging.getLogger("distill").setLevel(logging.INFO)  # the exporter's notes are for its own authors
+        _say(**run_job(configuration, options.job))
     except (CannotDistil, RegistrationRefused) as error:
         _say(outcome="failed", reasons=getattr(error, "reasons", [str(error)]))
     except Exception as error:  # whatever the training libraries raise ends as the job's reason

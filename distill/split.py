@@ -16,7 +16,7 @@ from ledger.slices import OVERALL, SliceRule, rule_of
 LockedRows = Mapping[str, str | None]  # digest -> the rule that an earlier gate drew the row for
 
 LEAST_GATE_SHARE, MOST_GATE_SHARE = 0.15, 0.35  # of all rows, drawn whatever their slice
-MOST_OF_A_SLICE = 0.28  # a critical slice that cannot fill its quota within this share gives nothing extra
+MOST_OF_A_SLICE = 0.30  # a critical slice that cannot fill its quota within this share gives nothing extra
 DEV_SHARE, CALIBRATION_SHARE = 0.12, 0.15  # of what the gate leaves
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.process import GatewayProcess
+from gateway.process import GatewayProcess, TracingUnavailable
 from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
+from gateway.upstream import UpstreamUnusable
 from ledger.configuration import Configuration, ConfigurationError, load
+from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 
 SWITCH_SECONDS = 0.001  # the recorder thread gives way to the event loop this often
@@ -23,27 +25,33 @@ log = logging.getLogger(__name__)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("stillgate.toml"))
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s gateway %(levelname)s %(message)s"
-    )
+    log_to_stderr("gateway")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a peer that resets is no error of ours
+    path: Path = parser.parse_args().config
     try:
-        configuration = load(parser.parse_args().config)
+        configuration = load(path)
     except ConfigurationError as error:
         return _complain(error, 2)
+    log_to_stderr("gateway", configuration.deployment.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(configuration, *listeners))
-    except (AddressTaken, StoreTaken, SchemaTooNew) as error:
+            runner.run(run(configuration, *listeners, path))
+    except (AddressTaken, StoreTaken, SchemaTooNew, UpstreamUnusable, TracingUnavailable) as error:
         return _complain(error, 1)
     return 0
 
 
-async def run(configuration: Configuration, listener: socket.socket, operations: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises StoreTaken or SchemaTooNew."""
-    process = GatewayProcess(configuration)
+async def run(
+    configuration: Configuration, listener: socket.socket, operations: socket.socket, path: Path | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reads the file again.
+
+    Raises StoreTaken, SchemaTooNew, UpstreamUnusable or
+    TracingUnavailable.
+    """
+    process = GatewayProcess(configuration, path)
     try:
         process.start()
         await process.serve(listener, operations)

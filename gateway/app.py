@@ -5,15 +5,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import aiohttp
-
+from gateway.amending import amended
 from gateway.arm import StudentArm
 from gateway.captured import Body
 from gateway.disconnect import DisconnectWatch
 from gateway.guard import (
     GONE,
-    NOT_UTF8,
     TARGET_NOT_ASCII,
     TOO_MANY,
     UNEXPECTED,
@@ -31,11 +30,14 @@ from gateway.passage import Passage, Request, capture, target_of
 from gateway.record import Recorder
 from gateway.routes import Routes
 from gateway.strict import NOT_RECORDED, Commits, ResponseWithheld, withholding
-from gateway.teacher import UNREADABLE, Failure, ask_teacher, next_chunk
+from gateway.upstream import Failure, Response, ask_teacher
 from ledger.clock import now_us
 from ledger.configuration import GatewaySection
 from ledger.exchange import Outcome, ServedBy
 from ledger.tally import Drop
+
+if TYPE_CHECKING:  # an extra
+    from gateway.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -47,26 +49,33 @@ class Gateway:
         self,
         section: GatewaySection,
         routes: Routes,
-        session: aiohttp.ClientSession,
         arm: StudentArm,
         recorder: Recorder,
         metrics: Metrics,
+        tracing: "Tracing | None" = None,
         commits: Commits | None = None,
     ) -> None:
         self.in_flight = 0
         self._soon = asyncio.get_running_loop().call_soon
-        self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
-        self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
-        self._kept_body = section.record_body_bytes
-        self._routes, self._session, self._arm = routes, session, arm
-        self._recorder, self._duration = recorder, metrics.duration
         self._commits = commits  # where responses wait for them
+        self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
+        self._arm, self._tracing = arm, tracing
+        self.obey(section, routes)
+        self._recorder, self._duration, self._overhead = recorder, metrics.duration, metrics.overhead
         self._served = {by: metrics.served.labels(by) for by in ServedBy}
         self._outcomes = {outcome: metrics.outcomes.labels(outcome) for outcome in Outcome}
+
+    def obey(self, section: GatewaySection, routes: Routes) -> None:
+        """What the next request is held to."""
+        self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
+        self._kept_body = section.record_body_bytes
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns, started_at_us = time.perf_counter_ns(), now_us()
         passage = Passage(self._name, self._routes.of(scope["raw_path"]), self._recorder.begin())
+        if self._tracing is not None:
+            passage.span = self._tracing.begin(scope["method"], passage.route.name, scope["headers"])
         self.in_flight += 1
         try:
             if self._commits is not None:
@@ -86,13 +95,15 @@ class Gateway:
             await self._fail(passage, send)
         finally:
             self.in_flight -= 1
-            self._end(passage, started_at_us, (time.perf_counter_ns() - started_ns) // 1000)
+            self._end(passage, started_at_us, time.perf_counter_ns() - started_ns)
 
     async def _answer(self, passage: Passage, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._read_head(passage, scope)
         if isinstance(head, Refused):
             return await self._refuse(passage, send, head)
+        since = time.perf_counter_ns()
         body = await read_body(receive, self._max_body)
+        passage.waited_ns += time.perf_counter_ns() - since
         if isinstance(body, Refused):
             return await self._refuse(passage, send, body)
         if body == GONE or not isinstance(body, bytes):
@@ -112,38 +123,35 @@ class Gateway:
         if self.in_flight > self._max_in_flight:
             return TOO_MANY
         client = scope["client"]
-        try:
-            head = read_request_head(
-                scope["headers"],
-                passage.route.recorded_headers,
-                self._pseudonym,
-                client[0] if client else "unknown",
-                scope["scheme"],
-            )
-        except UnicodeDecodeError:
-            return NOT_UTF8
+        head = read_request_head(
+            scope["headers"],
+            passage.route.recorded_headers,
+            self._pseudonym,
+            client[0] if client else "unknown",
+            scope["scheme"],
+        )
         passage.attributes = passage.route.redact_attributes(head.attributes)
         if not scope["query_string"].isascii():
             return TARGET_NOT_ASCII
         return refusal_of(scope["method"], scope["http_version"], head) or head
 
     async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
-        upstream = passage.route.upstream
-        response = await ask_teacher(
-            self._session, upstream, request.method, request.target, request.head.upstream, request.body
-        )
+        route = passage.route
+        request, send = amended(passage, request, send)
+        fields = request.head.upstream
+        if self._tracing is not None and passage.span is not None:
+            fields = self._tracing.passed_on(passage.span, fields)
+        since = time.perf_counter_ns()
+        response = await ask_teacher(route.upstream, request.method, request.target, fields, request.body)
+        passage.waited_ns += time.perf_counter_ns() - since
         if isinstance(response, Failure):
             return await self._refuse(passage, send, response.refused, response.outcome)
-        headers = reply_headers(response.raw_headers, response.status)
-        if headers is None:
-            response.close()
-            return await self._refuse(passage, send, UNREADABLE.refused, UNREADABLE.outcome)
+        headers = reply_headers(response.headers, response.status)
         passage.served_by, passage.status = ServedBy.TEACHER, response.status
         passage.content_type = header(headers, b"content-type") or b""
         passage.content_encoding = header(headers, b"content-encoding") or b""
-        if upstream.version_header is not None:
-            told = header(headers, upstream.version_header)
-            passage.epoch = told.decode("latin-1") if told else upstream.version
+        if route.version_header is not None and (told := header(headers, route.version_header)):
+            passage.epoch = told.decode("latin-1")
         if response.status == 304:
             scope["method"] = "HEAD"  # uvicorn then lets a Content-Length stand beside the missing body
         headers += passage.own_headers()
@@ -151,28 +159,31 @@ class Gateway:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             passage.outcome = await self._stream(passage, response, send)
         finally:
-            if passage.outcome is not Outcome.COMPLETE:
-                response.close()
+            response.close()
         return None
 
-    async def _stream(self, passage: Passage, response: aiohttp.ClientResponse, send: Send) -> Outcome:
+    async def _stream(self, passage: Passage, response: Response, send: Send) -> Outcome:
         """Pass chunk after chunk, keeping a copy. A response that breaks off is left unfinished: uvicorn then
         closes the caller's connection, so that nobody takes half an answer for a whole one."""
-        content, copies, size = response.content, [], 0
+        copies, size, now = [], 0, time.perf_counter_ns
         while True:
-            chunk = await next_chunk(response)
+            since = now()
+            chunk = await response.next_chunk()
+            passage.waited_ns += now() - since
             if isinstance(chunk, Outcome):
                 return chunk
             size += len(chunk)
             if size <= self._kept_body:
                 copies.append(chunk)
-            more = not content.at_eof()
+            more = not response.at_end
             if not more:  # known before the last chunk leaves: strict durability records it first
                 kept = size <= self._kept_body
                 passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
                 passage.outcome = Outcome.COMPLETE
             if chunk or not more:
+                since = now()
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
+                passage.waited_ns += now() - since
             if not more:
                 return Outcome.COMPLETE
 
@@ -217,9 +228,12 @@ class Gateway:
 
         return leave
 
-    def _end(self, passage: Passage, started_at_us: int, duration_us: int) -> None:
-        self._duration.observe(duration_us / 1e6)
+    def _end(self, passage: Passage, started_at_us: int, duration_ns: int) -> None:
+        self._duration.observe(duration_ns / 1e9)
+        self._overhead.observe((duration_ns - passage.waited_ns) / 1e9)
         self._outcomes[passage.outcome].inc()
+        if self._tracing is not None and passage.span is not None:
+            self._tracing.end(passage.span, passage)
         if passage.status:
             self._served[passage.served_by].inc()
         if passage.sequence is None or passage.recorded:
@@ -228,4 +242,4 @@ class Gateway:
             self._recorder.lose(Drop.SHUTDOWN)
             return
         # parsed once the response has left: what was sent above is written at the end of the loop's turn
-        self._soon(self._recorder.put, capture(passage, passage.sequence, started_at_us, duration_us))
+        self._soon(self._recorder.put, capture(passage, passage.sequence, started_at_us, duration_ns // 1000))

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.amending import amended_body
 from gateway.audit import AuditRequest, Audits
 from gateway.captured import Assignment, Inline
-from gateway.dialects.dialect import Asked
+from gateway.dialects.dialect import Asked, Fields
 from gateway.guard import Scope, Send
 from gateway.headers import header
 from gateway.metrics import Metrics
@@ -17,7 +18,7 @@ from gateway.serving import applied_thresholds, assign, decide
 from gateway.shadow import checked
 from gateway.stages import Serving, Snapshot
 from ledger.clock import now_us
-from ledger.exchange import Arm, Fallback, Outcome, ServedBy
+from ledger.exchange import Arm, Fallback, Outcome, ServedBy, Unpaired
 from ledger.observation import Observation
 from student.client import StudentClient
 from student.wire import Refusal
@@ -30,7 +31,7 @@ class Reply:
     """A whole reply of the student."""
 
     body: bytes
-    content_type: bytes
+    fields: Fields  # the content type, and what the form needs beside it
 
 
 class StudentArm:
@@ -45,7 +46,7 @@ class StudentArm:
         metrics: Metrics,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        self._student, self._deadline_seconds = student, deadline_seconds
+        self._student, self.deadline_seconds = student, deadline_seconds
         self._recorder, self._audits, self._metrics, self._snapshot = recorder, audits, metrics, snapshot
 
     def draw(self, passage: Passage, scope: Scope) -> Serving | None:
@@ -73,7 +74,7 @@ class StudentArm:
             self._metrics.fallbacks.labels(reply).inc()
             return False
         passage.served_by, passage.status = ServedBy.STUDENT, 200
-        headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body))]
+        headers = [*reply.fields, (b"content-length", b"%d" % len(reply.body))]
         headers += passage.own_headers()
         passage.outcome = Outcome.COMPLETE  # taken back if the caller leaves first
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -85,12 +86,12 @@ class StudentArm:
         route = passage.route
         if time.monotonic() > self._snapshot().fresh_until:
             return Fallback.MONITOR_STALE
-        asked = route.read_request(request.body) if request.method == "POST" else None
-        if not isinstance(asked, Asked) or not asked.servable:
-            return Fallback.UNPARSED
+        asked = _read(passage, request)
+        if isinstance(asked, Fallback):
+            return asked
         seen = self._recorder.forms.get((route.name, asked.shape))
         if seen is None:  # this teacher has not yet been seen to answer a request of this shape
-            return Fallback.UNPARSED
+            return Fallback.FORM_UNKNOWN
         thresholds = applied_thresholds(route.rules, serving.thresholds, passage.attributes, asked.texts)
         if thresholds is None:
             return Fallback.UNCERTIFIED_SLICE
@@ -99,12 +100,16 @@ class StudentArm:
         if isinstance(said, Refusal) or fallback is not None:
             return fallback or Fallback.STUDENT_FAILED
         form, content_type = seen
-        return Reply(route.dialect.render_reply(said, route.classes, asked, form), content_type)
+        rendered = route.dialect.render_reply(said, asked, form)
+        if rendered is None:
+            return Fallback.FORM_UNKNOWN
+        return Reply(rendered.body, ((b"content-type", content_type), *rendered.fields))
 
     async def _ask(self, passage: Passage, artifact: str, asked: Asked) -> tuple[Observation, ...] | Refusal:
         started_ns = time.perf_counter_ns()
         passage.asked = asked
-        said = await self._student.ask(artifact, asked.texts, self._deadline_seconds)
+        said = await self._student.ask(artifact, asked.texts, self.deadline_seconds, urgent=True)
+        passage.waited_ns += time.perf_counter_ns() - started_ns
         if isinstance(said, Refusal) or len(said) != len(asked.texts):
             return said if isinstance(said, Refusal) else Refusal.FAILED
         observations = checked(said, len(passage.route.classes))
@@ -115,6 +120,7 @@ class StudentArm:
     def _audit(self, passage: Passage, request: Request) -> None:
         """Ask the teacher off the path where that was drawn beforehand."""
         if passage.assignment.drawn and passage.sequence is not None and passage.asked is not None:
+            amendment = amended_body(passage, request)
             self._audits.start(
                 AuditRequest(
                     passage.sequence,
@@ -123,6 +129,16 @@ class StudentArm:
                     request.method,
                     request.target,
                     request.head.upstream,
-                    request.body,
+                    request.body if amendment is None else amendment.body,
                 )
             )
+
+
+def _read(passage: Passage, request: Request) -> Asked | Fallback:
+    """What the request asks of a student. Bodies beyond what is recorded are not parsed on the caller's time."""
+    if request.method != "POST" or passage.request.too_large:
+        return Fallback.UNPARSED
+    asked = passage.route.read_request(request.body)
+    if isinstance(asked, Asked):
+        return asked if asked.servable else Fallback.PARAMETERS
+    return Fallback.PARAMETERS if asked is Unpaired.REQUEST_PARAMETERS else Fallback.UNPARSED

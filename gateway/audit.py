@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-
 from gateway.captured import Body, CapturedAudit
 from gateway.dialects.dialect import Asked
+from gateway.headers import header
 from gateway.record import Recorder
 from gateway.routes import Route
-from gateway.teacher import Failure, ask_teacher, next_chunk
+from gateway.upstream import Failure, Response, ask_teacher
 from ledger.clock import now_us
+from ledger.exchange import Outcome
 
 MAX_OUTSTANDING = 32  # requests to the teacher at a time; above it audits are dropped
 
@@ -25,8 +25,8 @@ class AuditRequest:
     route: Route
     asked: Asked
     method: str
-    target: str
-    headers: list[tuple[str, str]]
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
@@ -35,12 +35,11 @@ class Audits:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         recorder: Recorder,
         body_limit: int,
         on_drop: Callable[[str], None],
     ) -> None:
-        self._session, self._recorder, self._body_limit = session, recorder, body_limit
+        self._recorder, self._body_limit = recorder, body_limit
         self._on_drop = on_drop
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -64,35 +63,33 @@ class Audits:
     async def _audit(self, request: AuditRequest) -> None:
         started = time.perf_counter_ns()
         response = await ask_teacher(
-            self._session,
-            request.route.upstream,
-            request.method,
-            request.target,
-            request.headers,
-            request.body,
+            request.route.upstream, request.method, request.target, request.headers, request.body
         )
         if isinstance(response, Failure):
             self._on_drop(response.outcome)
             return
-        async with response:
-            body = await self._read(response)
+        body = await self._read(response)
         if body is None or not 200 <= response.status < 300:
             self._on_drop("teacher_error")
             return
-        encoding = response.headers.get("content-encoding", "")
+        encoding = (header(response.headers, b"content-encoding") or b"").decode("latin-1")
         latency_us = (time.perf_counter_ns() - started) // 1000
         answer = CapturedAudit(
             request.sequence, request.route, request.asked, Body(body), encoding, now_us(), latency_us
         )
-        if not self._recorder.put_late(answer):
+        if not self._recorder.put_audit(answer):
             self._on_drop("record_queue_full")
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+    async def _read(self, response: Response) -> bytes | None:
         """The whole body, or None if it broke off or is larger than what is kept."""
-        body = b""
-        while not response.content.at_eof():
-            chunk = await next_chunk(response)
-            if not isinstance(chunk, bytes) or len(body) + len(chunk) > self._body_limit:
+        chunks, size = [], 0
+        while not response.at_end:
+            chunk = await response.next_chunk()
+            if isinstance(chunk, Outcome):
                 return None
-            body += chunk
-        return body
+            size += len(chunk)
+            if size > self._body_limit:
+                response.close()
+                return None
+            chunks.append(chunk)
+        return b"".join(chunks)

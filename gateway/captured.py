@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.dialects.dialect import Answered, Asked, ReplyForm
+from gateway.dialects.dialect import Asked
 from gateway.encoding import decode_body, is_known
 from gateway.routes import NO_TASK, Route
 from ledger.exchange import (
@@ -22,6 +22,7 @@ from ledger.exchange import (
 )
 from ledger.observation import Observation
 
+MAX_FORM_BYTES = 64 * 1024  # of a reply that is kept for the student's to look like it
 OVERHEAD_BYTES = 1024  # of one waiting exchange besides its bodies, roughly
 
 
@@ -106,11 +107,18 @@ class Built(NamedTuple):
 
     exchange: Exchange
     size: int  # bytes that it is charged with while it waits
-    texts: tuple[str, ...]  # in the clear, whatever the capture setting keeps
+    texts: tuple[str, ...]  # redacted, whatever the capture setting keeps
     inline: Answer | None
     classes: int  # how many the task has
     shape: str | None = None  # of the request, when the teacher's reply showed a form
-    form: ReplyForm | None = None
+    form: bytes | None = None  # the reply itself, decoded
+
+
+class _Answered(NamedTuple):
+    """What the teacher's reply says, and the reply."""
+
+    observations: tuple[Observation, ...]
+    form: bytes | None
 
 
 def build(gateway: str, captured: Captured) -> Built:
@@ -141,11 +149,11 @@ def build(gateway: str, captured: Captured) -> Built:
         kept,
         tuple([len(text.split()) for text in texts]),
         tuple([digest_of(text) for text in texts]),
-        answered.observations if isinstance(answered, Answered) else (),
+        answered.observations if isinstance(answered, _Answered) else (),
     )
     classes, size = len(captured.route.classes), captured.size
     inline = None if captured.inline is None else _inline_answer(sequence, captured.inline)
-    if not isinstance(answered, Answered) or not isinstance(asked, Asked):
+    if not isinstance(answered, _Answered) or not isinstance(asked, Asked):
         return Built(exchange, size, texts, inline, classes)
     return Built(exchange, size, texts, inline, classes, asked.shape, answered.form)
 
@@ -159,7 +167,7 @@ def build_unparsed(gateway: str, captured: Captured) -> Built:
 def build_audit(audit: CapturedAudit) -> Answer | None:
     """The teacher's answer, or None if its reply cannot be read."""
     answered = _read_reply(audit.route, audit.asked, audit.response, audit.content_encoding)
-    if not isinstance(answered, Answered):
+    if not isinstance(answered, _Answered):
         return None
     return Answer(
         audit.sequence, TEACHER, Origin.AUDIT, audit.answered_at_us, audit.latency_us, answered.observations
@@ -178,7 +186,7 @@ def _asked(captured: Captured) -> Asked | Unpaired:
     return captured.route.read_request(captured.request.content)
 
 
-def _answered(captured: Captured, asked: Asked | Unpaired) -> Answered | Unpaired:
+def _answered(captured: Captured, asked: Asked | Unpaired) -> _Answered | Unpaired:
     if asked is Unpaired.NO_TASK:
         return asked
     if captured.outcome is not Outcome.COMPLETE:
@@ -187,20 +195,25 @@ def _answered(captured: Captured, asked: Asked | Unpaired) -> Answered | Unpaire
         return asked
     if captured.served_by is ServedBy.STUDENT:
         # an audit's observations come as an Answer of their own
-        return Answered((), None) if captured.assignment.drawn else Unpaired.NOT_ASKED
+        return _Answered((), None) if captured.assignment.drawn else Unpaired.NOT_ASKED
     if not 200 <= captured.status < 300:
         return Unpaired.TEACHER_ERROR
     return _read_reply(captured.route, asked, captured.response, captured.content_encoding)
 
 
-def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> Answered | Unpaired:
+def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> _Answered | Unpaired:
     if response.too_large:
         return Unpaired.RESPONSE_TOO_LARGE
     if not is_known(encoding):
         return Unpaired.TEACHER_CODING
     body = decode_body(response.content, encoding)
-    answered = None if body is None else route.dialect.parse_response(body, asked, route.classes)
-    return answered or Unpaired.TEACHER_MALFORMED
+    if body is None:
+        return Unpaired.TEACHER_MALFORMED
+    observations = route.dialect.parse_response(body, asked)
+    if isinstance(observations, Unpaired):
+        return observations
+    exemplary = len(body) <= MAX_FORM_BYTES and not any(said.error for said in observations)
+    return _Answered(observations, body if exemplary else None)
 
 
 def _inline_answer(sequence: int, inline: Inline) -> Answer:

@@ -35,9 +35,6 @@ TOO_MANY = Refused(
     "The gateway already has as many requests in flight as gateway.max_in_flight allows; try again shortly.",
     ((b"retry-after", b"1"),),
 )
-NOT_UTF8 = Refused(
-    400, "header_not_utf8", "A header value is not UTF-8, so it cannot be passed on unchanged."
-)
 TARGET_NOT_ASCII = Refused(
     400, "target_not_ascii", "The request target holds bytes that have to be percent-encoded."
 )

@@ -44,15 +44,13 @@ _REWRITTEN = frozenset(
 )
 _KEPT_BACK_FROM_TEACHER = HOP_BY_HOP | _REWRITTEN
 _KEPT_BACK_FROM_CALLER = HOP_BY_HOP | frozenset(REPLY_HEADERS)
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_FIELD_VALUE = bytes([9, *range(32, 127), *range(128, 256)])
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
     """What the gateway needs to know of a request's headers."""
 
-    upstream: list[tuple[str, str]]  # for the teacher
+    upstream: list[tuple[bytes, bytes]]  # for the teacher
     hosts: tuple[bytes, ...]
     lengths: int  # Content-Length fields
     transfer_coded: bool
@@ -63,18 +61,19 @@ class RequestHead:
 def read_request_head(
     raw: RawHeaders, recorded: Collection[bytes], pseudonym: str, client: str, scheme: str
 ) -> RequestHead:
-    """Split a request's headers. Raises UnicodeDecodeError on a value that is no UTF-8: aiohttp cannot send it."""
-    upstream: list[tuple[str, str]] = []
+    """Split a request's headers; values are bytes and stay as they are."""
+    upstream: list[tuple[bytes, bytes]] = []
     attributes: dict[str, str] = {}
     hosts: list[bytes] = []
-    via: list[str] = []
+    via: list[bytes] = []
     connection: list[tuple[bytes, bytes]] = []
     lengths, transfer_coded = 0, False
-    for name, value in raw:
+    for field in raw:
+        name, value = field
         if name in recorded:
-            attributes[name.decode()] = value.decode()
+            attributes[name.decode()] = value.decode(errors="backslashreplace")
         if name not in _KEPT_BACK_FROM_TEACHER:
-            upstream.append((name.decode(), value.decode()))
+            upstream.append(field)
         elif name == b"host":
             hosts.append(value)
         elif name == b"content-length":
@@ -82,28 +81,26 @@ def read_request_head(
         elif name == b"transfer-encoding":
             transfer_coded = True
         elif name == b"via":
-            via.append(value.decode())
+            via.append(value)
         elif name == b"connection":
-            connection.append((name, value))
+            connection.append(field)
     if connection and (named := _named_in_connection(connection)):
-        upstream = [field for field in upstream if field[0].encode() not in named]
-    looped = bool(via) and _stands_in_via(via, pseudonym)
-    upstream.append(("via", ", ".join([*via, f"1.1 {pseudonym}"])))
-    upstream.append(("x-forwarded-for", client))
-    upstream.append(("x-forwarded-proto", scheme))
+        upstream = [field for field in upstream if field[0] not in named]
+    ours = pseudonym.encode()
+    looped = bool(via) and _stands_in_via(via, ours)
+    upstream.append((b"via", b", ".join([*via, b"1.1 " + ours])))
+    upstream.append((b"x-forwarded-for", client.encode()))
+    upstream.append((b"x-forwarded-proto", scheme.encode()))
     if hosts:
-        upstream.append(("x-forwarded-host", hosts[0].decode()))
+        upstream.append((b"x-forwarded-host", hosts[0]))
     return RequestHead(upstream, tuple(hosts), lengths, transfer_coded, looped, attributes)
 
 
-def reply_headers(raw: RawHeaders, status: int) -> list[tuple[bytes, bytes]] | None:
-    """The teacher's fields that its caller gets; None if a name or value is not valid HTTP."""
-    if b"".join([name for name, _ in raw]).translate(None, _TOKEN):
-        return None
-    if b"".join([value for _, value in raw]).translate(None, _FIELD_VALUE):
-        return None
-    fields = [(name.lower(), value) for name, value in raw]
-    kept_back = _KEPT_BACK_FROM_CALLER | _named_in_connection(fields)
+def reply_headers(fields: RawHeaders, status: int) -> list[tuple[bytes, bytes]]:
+    """The teacher's fields that its caller gets; names are in lower case already."""
+    kept_back = _KEPT_BACK_FROM_CALLER
+    if named := _named_in_connection(fields):
+        kept_back |= named
     if status == 204:
         kept_back |= {b"content-length"}
     return [field for field in fields if field[0] not in kept_back]
@@ -122,5 +119,5 @@ def _named_in_connection(fields: RawHeaders) -> frozenset[bytes]:
     return frozenset(option.strip().lower() for value in options for option in value.split(b","))
 
 
-def _stands_in_via(via: Sequence[str], pseudonym: str) -> bool:
-    return any(pseudonym in entry.split() for value in via for entry in value.split(","))
+def _stands_in_via(via: Sequence[bytes], pseudonym: bytes) -> bool:
+    return any(pseudonym in entry.split() for value in via for entry in value.split(b","))

@@ -3,17 +3,33 @@
 What others keep (the accounts, queue lengths, stages) is read when Prometheus asks, in one consistent view.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from gateway.coverage import Coverage
 from gateway.record import Accounting
+from gateway.upstream import UpstreamOutcome
 from ledger.stages import Stage
 
 # From a static reply on the same host to a teacher that takes its whole first-byte time.
 DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAccount:
+    """Of one task's teacher; tasks that share a teacher share its account."""
+
+    task: str
+    outcomes: Mapping[UpstreamOutcome, int]
+    connections_open: int
+    connections_idle: int
+    breaker_open: bool
+
+
+OVERHEAD_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +42,11 @@ class Gauges:
     shadow_queue_inputs: int
     revisions: dict[str, int]  # task -> stage revision
     stages: tuple[tuple[str, str, Stage, float], ...]  # task, artifact, stage, share
-    degraded: dict[str, bool]  # part -> it does not do its work; callers are served all the same
+    upstreams: tuple[UpstreamAccount, ...]
+    degraded: dict[str, bool]  # part -> it does not do its work
+    configuration_loaded_at: float  # seconds since the epoch
+    coverage: Coverage
+    providers: Mapping[str, Sequence[str]]  # artifact -> what the student process says it runs on
 
 
 class Metrics:
@@ -39,6 +59,12 @@ class Metrics:
             "From the head of a request to the end of its response.",
             registry=self.registry,
             buckets=DURATION_BUCKETS,
+        )
+        self.overhead = Histogram(
+            "stillgate_overhead_seconds",
+            "Duration of a request less what was waited for: the caller, the teacher, the student.",
+            registry=self.registry,
+            buckets=OVERHEAD_BUCKETS,
         )
         self.served = self._counter("served", "Requests by whose answer the caller received.", "served_by")
         self.outcomes = self._counter("outcomes", "Requests by how they ended.", "outcome")
@@ -76,7 +102,14 @@ class _OnRequest:
         yield _gauge("record_queue_bytes", "Bytes that wait to be written.", gauges.record_queue_bytes)
         yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
         yield from _stages(gauges)
-        text = "1 while the part does not work; callers are served all the same."
+        yield from _upstreams(gauges.upstreams)
+        yield from _coverage(gauges.coverage)
+        yield _providers(gauges.providers)
+        text = "When the configuration that is obeyed was read."
+        yield _gauge("configuration_loaded_timestamp_seconds", text, gauges.configuration_loaded_at)
+        text = (
+            "1 while the part does not work; for any part but the teacher, callers are served all the same."
+        )
         yield _labelled("degraded", text, "part", {part: float(on) for part, on in gauges.degraded.items()})
 
 
@@ -103,6 +136,48 @@ def _stages(gauges: Gauges) -> Iterator[Metric]:
         share.add_metric([task, artifact], of_requests)
     yield info
     yield share
+
+
+def _upstreams(accounts: Sequence[UpstreamAccount]) -> Iterator[Metric]:
+    text = (
+        "Requests to the teacher by how they ended; tasks that share a teacher are counted at the first one."
+    )
+    requests = CounterMetricFamily("stillgate_upstream_requests", text, labels=["task", "outcome"])
+    text = "Connections to the teacher."
+    connections = GaugeMetricFamily("stillgate_upstream_connections", text, labels=["task", "state"])
+    text = "1 while connections to the teacher fail and are tried at intervals only."
+    breaker = GaugeMetricFamily("stillgate_upstream_breaker_open", text, labels=["task"])
+    for account in accounts:
+        for outcome in UpstreamOutcome:
+            requests.add_metric([account.task, outcome], account.outcomes.get(outcome, 0))
+        connections.add_metric([account.task, "idle"], account.connections_idle)
+        connections.add_metric([account.task, "busy"], account.connections_open - account.connections_idle)
+        breaker.add_metric([account.task], account.breaker_open)
+    yield requests
+    yield connections
+    yield breaker
+
+
+def _coverage(coverage: Coverage) -> Iterator[Metric]:
+    labels = ["task", "artifact", "slice"]
+    text = "Exchanges that a student ought to answer in shadow."
+    eligible = CounterMetricFamily("stillgate_shadow_eligible", text, labels=labels)
+    text = "Those of them that it answered."
+    answered = CounterMetricFamily("stillgate_shadow_answered", text, labels=labels)
+    for task, artifact, student in coverage:
+        for name, count in student.slices.items():
+            eligible.add_metric([task, artifact, name], count.eligible)
+            answered.add_metric([task, artifact, name], count.answered)
+    yield eligible
+    yield answered
+
+
+def _providers(providers: Mapping[str, Sequence[str]]) -> Metric:
+    text = "1 for the execution provider that runs each loaded student first."
+    info = GaugeMetricFamily("stillgate_student_info", text, labels=["artifact", "provider"])
+    for artifact, names in providers.items():
+        info.add_metric([artifact, names[0] if names else "none"], 1)
+    return info
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> Metric:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.captured import NO_BODY, Assignment, Captured, Inline
 from gateway.dialects.dialect import Asked
@@ -9,6 +10,9 @@ from gateway.guard import Scope
 from gateway.headers import EXCHANGE_HEADER, SERVED_BY_HEADER, RequestHead
 from gateway.routes import Route
 from ledger.exchange import Fallback, Outcome, ServedBy, exchange_id
+
+if TYPE_CHECKING:  # an extra
+    from opentelemetry.trace import Span
 
 _CONTROL = Assignment()
 
@@ -18,7 +22,7 @@ class Request:
     """What goes to the teacher."""
 
     method: str
-    target: str  # path and query, byte for byte
+    target: bytes  # path and query, byte for byte
     head: RequestHead
     body: bytes
 
@@ -45,7 +49,9 @@ class Passage:
         "route",
         "sequence",
         "served_by",
+        "span",
         "status",
+        "waited_ns",
     )
 
     def __init__(self, gateway: str, route: Route, sequence: int | None) -> None:
@@ -55,7 +61,7 @@ class Passage:
         self.served_by = ServedBy.GATEWAY
         self.assignment = _CONTROL
         self.fallback: Fallback | None = None
-        self.epoch = route.upstream.version
+        self.epoch = route.task.teacher.version
         self.attributes: Mapping[str, str] = {}
         self.request = self.response = NO_BODY
         self.content_type = self.content_encoding = b""
@@ -64,6 +70,8 @@ class Passage:
         self.gone = False  # the caller disconnected
         self.recorded = False  # handed over already, before the response ended
         self.lost = False  # cancelled before it could end
+        self.span: Span | None = None  # where requests are traced
+        self.waited_ns = 0  # for the caller, the teacher and the student
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:
         """What this gateway adds to the reply."""
@@ -73,10 +81,14 @@ class Passage:
         return [(EXCHANGE_HEADER, exchange_id(self.gateway, self.sequence).encode()), served_by]
 
 
-def target_of(scope: Scope) -> str:
-    path: str = scope["raw_path"].decode("ascii")
-    query = scope["query_string"]
-    return f"{path}?{query.decode('ascii')}" if query else path
+def target_of(scope: Scope) -> bytes:
+    """As it stood in the request line: ASGI's path and query alone cannot tell `/x?` from `/x`."""
+    target: bytes | None = scope.get("stillgate.target")
+    if target is not None:
+        return target
+    path: bytes = scope["raw_path"]
+    query: bytes = scope["query_string"]
+    return b"%b?%b" % (path, query) if query else path
 
 
 def capture(passage: Passage, sequence: int, started_at_us: int, duration_us: int) -> Captured:

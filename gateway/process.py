@@ -1,28 +1,32 @@
 """Everything that the gateway is made of, put together, run in one event loop and taken apart again."""
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.app import Gateway
 from gateway.arm import StudentArm
 from gateway.audit import Audits
 from gateway.durability import DURABILITIES
-from gateway.metrics import Gauges, Metrics
+from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
 from gateway.record import Recorder, RecorderLimits
+from gateway.reload import Reload
 from gateway.retention import Retention
 from gateway.routes import routes_of
 from gateway.server import server
-from gateway.shadow import Shadow, ShadowDrop, ShadowLimits
+from gateway.shadow import ShadowDrop
+from gateway.shadowing import Shadowing
 from gateway.stages import Snapshot, StageWatcher
 from gateway.strict import Commits
-from gateway.teacher import open_session
+from gateway.upstream import Pools, UpstreamUnusable
 from gateway.writer import Committed
-from ledger.configuration import Configuration
+from ledger.collector import calm_collector
+from ledger.configuration import Configuration, GatewaySection
 from ledger.exchange import Origin
 from student.client import StudentClient
 from student.wire import socket_path
@@ -30,16 +34,35 @@ from student.wire import socket_path
 LAST_WRITE_SECONDS = 5.0  # at the end, while the exchange file cannot be written
 CANCELLED_SECONDS = 1.0  # for what is cut at the end of the drain time to be counted
 
-COLLECTOR_THRESHOLDS = (20_000, 20, 100)
+if TYPE_CHECKING:  # an extra
+    from gateway.tracing import Tracing
 
 log = logging.getLogger(__name__)
+
+
+class TracingUnavailable(Exception):
+    """The configuration asks for traces, and the packages are not there."""
+
+
+def tracing_of(section: GatewaySection) -> "Tracing | None":
+    """Raises TracingUnavailable."""
+    if section.tracing is None:
+        return None
+    try:
+        from gateway.tracing import Tracing
+    except ImportError as error:
+        raise TracingUnavailable(
+            f"gateway.tracing needs packages that are not installed ({error}): pip install 'stillgate[otel]',"
+            " or remove the section"
+        ) from None
+    return Tracing(section.tracing, section.name)
 
 
 class GatewayProcess:
     """Start, serve, stop."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: Configuration, path: Path | None = None) -> None:
+        self._reload = Reload(configuration, path)
         section, directory = configuration.gateway, configuration.deployment.data_directory
         self._loop = asyncio.get_running_loop()
         self._metrics = Metrics()
@@ -57,15 +80,9 @@ class GatewayProcess:
         self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
-        shadow_limits = ShadowLimits(
-            section.shadow_queue_count,
-            section.shadow_queue_bytes,
-            configuration.student.shadow_deadline_seconds,
-        )
-        self._shadow = Shadow(self._student, shadow_limits, self._recorder, self._shadow_dropped)
-        self._session = open_session()
-        self._audits = Audits(self._session, self._recorder, section.record_body_bytes, self._audit_dropped)
-        arm = StudentArm(
+        self._pools = Pools()
+        self._audits = Audits(self._recorder, section.record_body_bytes, self._audit_dropped)
+        self._arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
             self._recorder,
@@ -73,16 +90,17 @@ class GatewayProcess:
             self._metrics,
             lambda: self._stages.snapshot,
         )
+        routes = routes_of(configuration, self._pools)
+        self._shadowing = Shadowing(
+            configuration, routes, self._student, self._recorder, self._shadow_dropped
+        )
+        self._tracing = tracing_of(section)
         self._app = Gateway(
-            section,
-            routes_of(configuration),
-            self._session,
-            arm,
-            self._recorder,
-            self._metrics,
-            self._commits,
+            section, routes, self._arm, self._recorder, self._metrics, self._tracing, self._commits
         )
         self._metrics.read_gauges_from(self._gauges)
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_wanted = False
         self._ready = False
         self._stopping = asyncio.Event()
         self._started = False
@@ -91,19 +109,21 @@ class GatewayProcess:
         """Raises StoreTaken or SchemaTooNew."""
         self._recorder.start()
         self._stages.start()
+        self._shadowing.start()
         self._started = True
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._start_reload)
 
     async def serve(self, listener: socket.socket, operations: socket.socket) -> None:
-        section = self._configuration.gateway
+        section = self._reload.configuration.gateway
         data_plane = server(self._app, section.drain_seconds)
         side = server(Operations(self._metrics.registry, lambda: self._ready), 0)
         running = [
             asyncio.create_task(data_plane.serve([listener])),
             asyncio.create_task(side.serve([operations])),
         ]
-        _calm_collector()
+        calm_collector()
         self._ready = True
         log.info(
             "Listening on %s, operations on %s. action=started", section.listen, section.operations_listen
@@ -119,12 +139,43 @@ class GatewayProcess:
 
     async def stop(self) -> None:
         await self._audits.close(CANCELLED_SECONDS)
-        await self._shadow.close()
+        await self._shadowing.close()
         await self._student.close()
-        await self._session.close()
+        self._pools.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if self._started:
             self._stages.stop()
             await asyncio.to_thread(self._recorder.stop, LAST_WRITE_SECONDS)
+
+    def _start_reload(self) -> None:
+        self._reload_wanted = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = self._loop.create_task(self._reload_while_wanted())
+
+    async def _reload_while_wanted(self) -> None:
+        """The file may change, and be told of, while it is read: then it is read once more."""
+        while self._reload_wanted:
+            self._reload_wanted = False
+            await self._read_configuration()
+
+    async def _read_configuration(self) -> None:
+        """Requests in flight end by the old configuration; each that starts afterwards obeys the new one."""
+        configuration = await asyncio.to_thread(self._reload.read)
+        if configuration is None:
+            return
+        try:
+            self._pools.read_again()
+            routes = routes_of(configuration, self._pools)
+        except UpstreamUnusable as error:
+            self._reload.refuse(str(error))
+            return
+        self._app.obey(configuration.gateway, routes)
+        self._shadowing.obey(configuration, routes)
+        self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
+        self._stages.obey(configuration)
+        self._pools.keep({task.teacher for task in configuration.task})
+        self._reload.take(configuration)
 
     async def _requests_ended(self) -> None:
         """uvicorn does not wait for the requests that it cancels."""
@@ -133,7 +184,7 @@ class GatewayProcess:
             await asyncio.sleep(0.01)
 
     def _retention(self) -> Retention:
-        section = self._configuration.retention
+        section = self._reload.configuration.retention
         return Retention(section.days, section.max_bytes, lambda: self._stages.snapshot.folded)
 
     # --- what the parts tell each other ----------------------------------------------------------------
@@ -146,17 +197,10 @@ class GatewayProcess:
         """Hand what was written to the students that have not answered it yet, and count it."""
         if self._commits is not None:
             self._commits.told(committed)
-        tasks = self._stages.snapshot.tasks
         for built in committed.built:
-            exchange = built.exchange
-            if exchange.unpaired is not None:
-                self._metrics.unpaired.labels(exchange.unpaired).inc()
-            elif exchange.task in tasks:
-                answered = built.inline.responder if built.inline is not None else None
-                for artifact in tasks[exchange.task].answering:
-                    if artifact != answered:
-                        self._shadow.submit(artifact, built.classes, exchange.sequence, built.texts)
-        self._shadow.start_asking()
+            if built.exchange.unpaired is not None:
+                self._metrics.unpaired.labels(built.exchange.unpaired).inc()
+        self._shadowing.offer(committed.built, self._stages.snapshot.tasks)
         origins = [answer.origin for answer in committed.answers]
         self._metrics.shadow_answers.inc(origins.count(Origin.SHADOW))
         self._metrics.audits.inc(origins.count(Origin.AUDIT))
@@ -175,30 +219,36 @@ class GatewayProcess:
             self._recorder.accounting(),
             self._app.in_flight,
             self._recorder.queued_bytes,
-            self._shadow.inputs,
+            self._shadowing.inputs,
             {task: stages.revision for task, stages in snapshot.stages.items()},
             tuple(
                 (task, artifact, stage, share)
                 for task, stages in snapshot.stages.items()
                 for artifact, (stage, share) in stages.stages.items()
             ),
+            self._upstreams(),
             self._degraded(snapshot),
+            self._reload.loaded_at,
+            self._shadowing.coverage,
+            snapshot.providers,
         )
+
+    def _upstreams(self) -> tuple[UpstreamAccount, ...]:
+        accounts = {}
+        for task in reversed(self._reload.configuration.task):  # the first that shares a pool names it
+            pool = self._pools.of(task.teacher)
+            account = UpstreamAccount(task.name, pool.outcomes, pool.slots, pool.idle, pool.breaker.is_open)
+            accounts[pool] = account
+        return tuple(reversed(accounts.values()))
 
     def _degraded(self, snapshot: Snapshot) -> dict[str, bool]:
         answering = any(task.answering for task in snapshot.tasks.values())
         return {
+            "teacher": any(pool.breaker.is_open for pool in self._pools.all()),
             "store": self._recorder.failing,
             "control": not snapshot.control_readable,
             "monitor": time.monotonic() > snapshot.fresh_until,
             "student": answering and not self._student.connected,
             "certificate": bool(snapshot.problems),
+            "configuration": self._reload.refused,
         }
-
-
-def _calm_collector() -> None:
-    """Captured exchanges outlive many requests, so that the cyclic collector, at its usual pace, would walk all
-    that was imported several times a second. Cycles are rare here: tracebacks, mostly."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)

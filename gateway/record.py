@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.captured import Built, Captured, CapturedAudit, build, build_unparsed
-from gateway.dialects.dialect import ReplyForm
 from gateway.durability import DURABLE, Durability
 from gateway.writer import ANSWER_BYTES, Committed, Entry, Upkeep, Writer, WriterSettings
 from ledger.exchange import Answer
@@ -38,9 +37,8 @@ class RecorderLimits:
     bytes: int
 
 
-Forms = dict[
-    tuple[str, str], tuple[ReplyForm, bytes]
-]  # (task, shape) -> the teacher's last form, content type
+Forms = dict[tuple[str, str], tuple[bytes, bytes]]  # (task, shape) -> the teacher's last reply, content type
+MAX_FORMS = 256  # shapes come from callers, so the ones seen longest ago are forgotten
 
 
 class Recorder:
@@ -101,13 +99,20 @@ class Recorder:
         self._enqueue(self._build(captured) if size <= PARSED_AT_ONCE_BYTES else captured, size)
         return True
 
-    def put_late(self, entry: Answer | CapturedAudit) -> bool:
-        """Hand over what came after the response; False if the queue is full."""
-        size = entry.size if isinstance(entry, CapturedAudit) else ANSWER_BYTES
-        if self._full(size) is not None:
+    def put_audit(self, audit: CapturedAudit) -> bool:
+        """Hand over the teacher's reply to an audit; False if the queue is full."""
+        if self._full(audit.size) is not None:
             return False
-        self._enqueue(entry, size)
+        self._enqueue(audit, audit.size)
         return True
+
+    def put_answers(self, answers: Sequence[Answer]) -> int:
+        """Hand over answers of students in one go; how many of them, from the first, found room."""
+        for taken, answer in enumerate(answers):
+            if self._full(ANSWER_BYTES) is not None:
+                return taken
+            self._enqueue(answer, ANSWER_BYTES)
+        return len(answers)
 
     def lose(self, reason: Drop) -> None:
         """Count a numbered request that ends without being captured."""
@@ -169,5 +174,8 @@ class Recorder:
             log.exception("Exchange %d could not be parsed. action=parse_failed", captured.sequence)
             return build_unparsed(self._gateway, captured)
         if built.form is not None and built.shape is not None:
+            self.forms.pop((captured.route.name, built.shape), None)
             self.forms[captured.route.name, built.shape] = built.form, captured.content_type
+            if len(self.forms) > MAX_FORMS:
+                self.forms.pop(next(iter(self.forms)), None)
         return built

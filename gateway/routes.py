@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from gateway.dialects import DIALECTS
+from gateway.dialects import dialect_of
 from gateway.dialects.dialect import Asked, Dialect
-from gateway.teacher import Upstream, upstream_of
+from gateway.upstream import Pool, Pools
 from ledger.configuration import Configuration, TaskSection
 from ledger.exchange import Unpaired
 from ledger.redaction import Redactor, redactor, unredacted
@@ -22,7 +22,8 @@ class Route:
 
     name: str  # NO_TASK where the path belongs to none: it is passed to the first task's teacher
     task: TaskSection
-    upstream: Upstream
+    upstream: Pool
+    version_header: bytes | None  # of a response: tells the teacher's version
     dialect: Dialect
     rules: tuple[SliceRule, ...]
     recorded_headers: frozenset[bytes]
@@ -51,28 +52,41 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Routes:
     by_path: Mapping[bytes, Route]  # exact path as it stands in the request, without query
+    by_model: Mapping[bytes, Route]  # /v2/models/NAME: what else is asked about a model goes to its teacher
     passed_through: Route
 
     def of(self, path: bytes) -> Route:
-        return self.by_path.get(path, self.passed_through)
+        route = self.by_path.get(path)
+        return route or self.by_model.get(_model_path(path), self.passed_through)
 
 
-def routes_of(configuration: Configuration) -> Routes:
-    by_path = {
-        quote(path, safe="/%:@!$&'()*+,;=~").encode(): _route(task, task.name)
-        for task in configuration.task
-        for path in task.paths
-    }
-    return Routes(by_path, _route(configuration.task[0], NO_TASK))
+def routes_of(configuration: Configuration, pools: Pools) -> Routes:
+    """Raises UpstreamUnusable."""
+    by_path: dict[bytes, Route] = {}
+    by_model: dict[bytes, Route] = {}
+    for task in configuration.task:
+        route, beside = _route(task, task.name, pools), _route(task, NO_TASK, pools)
+        for path in task.paths:
+            quoted = quote(path, safe="/%:@!$&'()*+,;=~").encode()
+            by_path[quoted] = route
+            if task.dialect == "open-inference":
+                by_model.setdefault(_model_path(quoted), beside)
+    return Routes(by_path, by_model, _route(configuration.task[0], NO_TASK, pools))
 
 
-def _route(task: TaskSection, name: str) -> Route:
+def _model_path(path: bytes) -> bytes:
+    """The first three segments, which name the model where they begin with /v2/models."""
+    return b"/".join(path.split(b"/", 4)[:4])
+
+
+def _route(task: TaskSection, name: str, pools: Pools) -> Route:
     headers = task.recorded_headers if name else ()
     return Route(
         name,
         task,
-        upstream_of(task),
-        DIALECTS[task.dialect],
+        pools.of(task.teacher),
+        task.teacher.version_header.lower().encode() if task.teacher.version_header else None,
+        dialect_of(task),
         task.rules,
         frozenset(name.encode() for name in headers),
         task.classes,

@@ -25,10 +25,12 @@ class AddressTaken(Exception):
 
 
 class Protocol(HttpToolsProtocol):
-    """Keeps trailers out of the headers: uvicorn would append them to the list that the application sees."""
+    """Keeps trailers out of the headers, where uvicorn would append them, and keeps the target as it came."""
 
     def on_headers_complete(self) -> None:
         self.scope["headers"] = tuple(self.headers)
+        if self.url.startswith(b"/") and b"#" not in self.url:
+            self.scope["stillgate.target"] = self.url  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
 

@@ -7,7 +7,7 @@ growing until the dead-man rule sends every request to the teacher.
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from ledger.control_file import open_control_file_read_only, transaction
 from ledger.cursors import cursor
 from ledger.heartbeats import heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
-from ledger.tables import StudentRow
+from ledger.tables import HeartbeatRow, StudentRow
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
-MONITOR = "monitor"  # the name of its heartbeat
+MONITOR, STUDENT = "monitor", "student"  # the names of their heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Snapshot:
     control_readable: bool = False
     folded: int | None = None  # the last of this gateway's answers that the monitor has read, once known
     problems: Mapping[str, str] = field(default_factory=dict)  # artifact -> why its certificate is not used
+    providers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # artifact -> what it runs on
 
 
 class StageWatcher:
@@ -78,6 +79,12 @@ class StageWatcher:
         self._thread.join()
         if self._engine is not None:
             self._engine.dispose()
+
+    def obey(self, configuration: Configuration) -> None:
+        """Take over a changed configuration, by the next poll; certificates are judged by it again."""
+        self._tasks = configuration.task
+        self._stale_seconds = configuration.monitor.stale_seconds
+        self._certificates = Certificates(self._data_directory)
 
     def poll(self) -> None:
         try:
@@ -109,6 +116,8 @@ class StageWatcher:
             stages = {task.name: task_stages(session, task.name) for task in self._tasks}
             age = heartbeat_age_seconds(session, MONITOR)
             folded = cursor(session, MONITOR, f"answers:{self._gateway}")
+            student = session.get(HeartbeatRow, STUDENT)
+            providers = dict(student.report.get("providers", {})) if student is not None else {}
             serving = {
                 artifact for found in stages.values() if found.serving for artifact in found.serving[:1]
             }
@@ -116,7 +125,7 @@ class StageWatcher:
         digests = {artifact: row.manifest_digest for artifact, row in rows.items() if row is not None}
         fresh_until = now + self._stale_seconds - age if age is not None else 0.0
         tasks = {task.name: self._task_snapshot(task, stages[task.name], digests) for task in self._tasks}
-        return Snapshot(tasks, stages, fresh_until, True, folded, self._certificates.problems)
+        return Snapshot(tasks, stages, fresh_until, True, folded, self._certificates.problems, providers)
 
     def _task_snapshot(
         self, task: TaskSection, stages: TaskStages, digests: Mapping[str, str]

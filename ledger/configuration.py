@@ -1,18 +1,27 @@
 """stillgate.toml: every setting, its unit, its default, and what is said when it is wrong."""
 
 import re
+import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ledger.class_texts import class_texts
+from ledger.logs import LogFormat
+from ledger.pointers import parse_pointer
 from ledger.redaction import Kind
 from ledger.slices import OVERALL, SliceRule
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", socket.gethostname()})
+_EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 
 
 class ConfigurationError(Exception):
@@ -44,9 +53,25 @@ def _path(text: str) -> str:
     return text
 
 
+def _leads_to(url: str, listen: str) -> bool:
+    """Whether the url names this listen address. A name that resolves to it is found out by Via."""
+    parts, (host, _, port) = urlsplit(url), listen.rpartition(":")
+    if str(parts.port or {"http": 80, "https": 443}[parts.scheme]) != port:
+        return False
+    here, there = host.strip("[]"), parts.hostname or ""
+    return here == there or (there in _LOOPBACK and here in _LOOPBACK | _EVERYWHERE)
+
+
+def _pointer(text: str) -> str:
+    parse_pointer(text)
+    return text
+
+
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")]
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
+JsonPointer = Annotated[str, AfterValidator(_pointer)]
 
 
 class Section(BaseModel):
@@ -58,6 +83,16 @@ class Section(BaseModel):
 class DeploymentSection(Section):
     name: Name
     data_directory: Path = Path(".stillgate")  # relative to the file
+    log_format: LogFormat = "text"
+
+
+class TracingSection(Section):
+    """OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: str = Field(
+        pattern=r"^https?://[^\s]+$"
+    )  # OTLP over HTTP, such as http://collector:4318/v1/traces
+    share: Share = 0.01  # of requests that come without a sampling decision of their caller
 
 
 class GatewaySection(Section):
@@ -74,6 +109,7 @@ class GatewaySection(Section):
     shadow_queue_count: int = Field(2_000, ge=1)  # inputs waiting for the student
     shadow_queue_bytes: int = Field(16 * 2**20, ge=2**16)
     drain_seconds: float = Field(10, ge=0, le=600)
+    tracing: TracingSection | None = None
 
 
 class RetentionSection(Section):
@@ -101,16 +137,56 @@ class StudentSection(Section):
     queue_inputs: int = Field(4096, ge=1)  # waiting inputs; above it requests are refused as queue_full
     shadow_deadline_seconds: float = Field(5, gt=0)
     inline_deadline_seconds: float = Field(0.25, gt=0)  # after it the teacher answers
+    run_seconds: float = Field(10, gt=0)  # of one batch; after it the run is ended and its inputs have failed
     memory_limit_bytes: int = Field(4 * 2**30, ge=256 * 2**20)
+
+
+class CredentialSection(Section):
+    """A header field that the teacher gets from us in place of the caller's; its value stands in no file of ours."""
+
+    header: FieldName
+    file: Path | None = None  # that holds the value; relative to the configuration file
+    environment: str | None = Field(None, min_length=1)  # variable that holds it
+    prefix: str = Field("", pattern=r"^[ -~]*$")  # put before it, such as "Bearer "
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "CredentialSection":
+        if (self.file is None) == (self.environment is None):
+            raise ValueError(f"the credential {self.header!r} needs exactly one of file and environment")
+        return self
 
 
 class TeacherSection(Section):
     url: Url
     version: str = Field(min_length=1, max_length=100)  # the pinned version
     version_header: str | None = None  # response header that tells the version; its change ends the epoch
+    credential: tuple[CredentialSection, ...] = ()
+    withhold: tuple[FieldName, ...] = ()  # fields of callers that the teacher never gets, such as cookie
     connect_seconds: float = Field(2, gt=0)
     first_byte_seconds: float = Field(30, gt=0)
     idle_seconds: float = Field(30, gt=0)  # between two chunks
+    total_seconds: float | None = Field(None, gt=0)  # of the whole response; unlimited by default
+    max_connections: int = Field(256, ge=1, le=100_000)
+    pool_wait_seconds: float = Field(0.25, gt=0)  # for a free connection, then 503
+    max_head_bytes: int = Field(256 * 1024, ge=1024)  # of a response; above it: 502
+    max_head_fields: int = Field(1000, ge=1)
+    breaker_failures: int = Field(5, ge=1)  # connections that fail in a row; then none is tried for a while
+    breaker_seconds: float = Field(1, gt=0)  # between two attempts while they fail
+    ca_file: Path | None = None  # https: certificates to trust instead of the system's; relative to the file
+    client_certificate_file: Path | None = None  # https: ours, if the teacher asks for one; PEM
+    client_key_file: Path | None = None  # of the certificate, where that file does not hold it
+
+    @model_validator(mode="after")
+    def _tls_needs_https(self) -> "TeacherSection":
+        files = (self.ca_file, self.client_certificate_file, self.client_key_file)
+        if any(files) and not self.url.startswith("https:"):
+            raise ValueError(
+                f"url = {self.url!r} is not https, so ca_file and client_certificate_file have no meaning;"
+                " remove them or change the url"
+            )
+        if self.client_key_file and not self.client_certificate_file:
+            raise ValueError("client_key_file needs client_certificate_file")
+        return self
 
 
 class CaptureSection(Section):
@@ -126,7 +202,7 @@ class CaptureSection(Section):
 
 class SliceSection(Section):
     name: Name
-    header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,80}$")
+    header: FieldName | None = None
     words: tuple[int, ...] | None = None  # ascending edges
     teacher_class: bool = False
     critical: bool = False
@@ -191,7 +267,7 @@ class GateSection(Section):
     bar: OpenShare = 0.8  # of the overall slice
     alpha: OpenShare = 0.05  # one-sided, for each slice
     rows: int = Field(600, ge=30)  # held-out pairs, overall
-    slice_rows: int = Field(200, ge=10)  # a critical slice with fewer is not provable
+    slice_rows: int = Field(200, ge=10)  # a critical slice that misses its bar with fewer fails nobody
     train_rows: int = Field(1000, ge=50)  # least that a job starts with
     collect_seconds: float = Field(3600, ge=0)  # how long a job waits for the rows that its gate needs
 
@@ -200,6 +276,24 @@ class FallbackSection(Section):
     max_disagreement: OpenShare = 0.1  # with the teacher, among the answers that the student serves
     delta: OpenShare = 0.05  # probability that the certificate is wrong, over all slices
     audit_share: OpenShare = 0.05  # of requests of the student's arm that the teacher answers too
+
+
+class ShadowSection(Section):
+    share: Share = 1.0  # of recorded exchanges that students answer off the path, drawn by a keyed hash
+
+
+class RemoteStudentSection(Section):
+    """A student elsewhere, behind Open Inference Protocol v2. It has no certificate, so it is never served."""
+
+    url: Url
+    model: str = Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    version: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,40}$")
+    input_name: str = Field("text", min_length=1)  # of the BYTES tensor that takes the texts
+
+    @property
+    def artifact(self) -> str:
+        """What its answers are recorded under: no digest vouches for it, hence no name of an artifact."""
+        return f"remote:{self.model}" + (f"/{self.version}" if self.version else "")
 
 
 class LicenceSection(Section):
@@ -219,12 +313,53 @@ class GovernanceSection(Section):
     operator: str = Field(min_length=1)
 
 
+class OpenInferenceSection(Section):
+    """Needed only where names tell the tensors apart."""
+
+    input: str | None = None  # the BYTES tensor with the texts; default: the only input
+    output: str | None = None  # the probabilities; default: the float tensor that has one for each class
+
+
+class OpenAISection(Section):
+    """Chat completions used as a classifier."""
+
+    models: tuple[str, ...] = Field(min_length=1)  # names that requests carry; others are another teacher
+    labels: dict[str, str] = {}  # text of the assistant -> class; default: each class names itself
+    messages: Literal["last_user", "all"] = "last_user"  # which messages are the text
+    instructions: str | None = None  # system and developer messages have to say this; default: anything
+    request_logprobs: bool = False  # ask the teacher for them, and take them out of what the caller gets
+    top_logprobs: int = Field(5, ge=1, le=20)  # how many are asked for
+    unasked_logprobs: Literal["null", "absent"] = "null"  # how the teacher writes logprobs nobody asked for
+
+
+class JsonSection(Section):
+    """Any JSON, by JSON Pointer (RFC 6901)."""
+
+    text: JsonPointer  # in the request
+    ignored: tuple[JsonPointer, ...] = ()  # in the request: what changes nothing in the answer, an identifier
+    probabilities: JsonPointer | None = None  # in the reply: a list in the order of classes, or by class name
+    label: JsonPointer | None = None  # in the reply: the class name
+    confidence: JsonPointer | None = None  # in the reply, beside a label: its probability
+    constant: tuple[JsonPointer, ...] = ()  # in the reply: the same for all callers, so a student may say it
+    fresh: tuple[JsonPointer, ...] = ()  # in the reply: identifiers, invented anew by a student
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "JsonSection":
+        if (self.probabilities is None) == (self.label is None):
+            raise ValueError("json needs exactly one of probabilities, label; give a pointer for one of them")
+        if self.confidence is not None and self.label is None:
+            raise ValueError("confidence is read beside a label; give label, or remove confidence")
+        return self
+
+
 class TaskSection(Section):
     name: Name
     classes: tuple[str, ...] = Field(min_length=2)
-    dialect: Literal["huggingface", "open-inference"]
+    dialect: Literal["huggingface", "open-inference", "openai-chat", "json"]
     paths: tuple[UrlPath, ...] = Field(min_length=1)
-    model_name: str | None = None  # told in Open Inference replies of the student
+    open_inference: OpenInferenceSection | None = None
+    openai: OpenAISection | None = None
+    json_places: JsonSection | None = Field(None, alias="json")
     teacher: TeacherSection
     capture: CaptureSection
     slice: tuple[SliceSection, ...] = ()
@@ -232,6 +367,8 @@ class TaskSection(Section):
     trigger: TriggerSection = TriggerSection.model_construct()
     gate: GateSection = GateSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
+    shadow: ShadowSection = ShadowSection.model_construct()
+    remote_student: RemoteStudentSection | None = None
     licence: LicenceSection | None = None
     governance: GovernanceSection
 
@@ -241,7 +378,25 @@ class TaskSection(Section):
             twice = sorted({name for name in names if list(names).count(name) > 1})
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
+        self._check_dialect()
         return self
+
+    def _check_dialect(self) -> None:
+        sections = (
+            ("open_inference", self.open_inference, "open-inference", False),
+            ("openai", self.openai, "openai-chat", True),
+            ("json", self.json_places, "json", True),
+        )
+        for key, section, dialect, needed in sections:
+            if section is None and needed and self.dialect == dialect:
+                raise ValueError(f'dialect = "{dialect}" needs a [task.{key}] section; add it')
+            if section is not None and self.dialect != dialect:
+                raise ValueError(
+                    f'[task.{key}] belongs to dialect = "{dialect}", this task has dialect ='
+                    f' "{self.dialect}"; change the dialect or remove the section'
+                )
+        if self.openai is not None:
+            class_texts(self.openai.labels, self.classes)
 
     @property
     def rules(self) -> tuple[SliceRule, ...]:
@@ -276,6 +431,13 @@ class Configuration(Section):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
+        for task in self.task:
+            remote = task.remote_student
+            if remote is not None and _leads_to(remote.url, self.gateway.listen):
+                raise ValueError(
+                    f"task {task.name!r}: remote_student.url = {remote.url} is gateway.listen itself: every"
+                    " shadow request would cause another; name the server of the student"
+                )
         return self
 
     def task_named(self, name: str) -> TaskSection | None:
@@ -303,11 +465,25 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
     deployment = configuration.deployment.model_copy(update={"data_directory": directory})
     tasks = tuple(
         task.model_copy(
-            update={"candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate)}
+            update={
+                "teacher": _with_absolute_files(task.teacher, folder),
+                "candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate),
+            }
         )
         for task in configuration.task
     )
     return configuration.model_copy(update={"deployment": deployment, "task": tasks})
+
+
+def _with_absolute_files(teacher: TeacherSection, folder: Path) -> TeacherSection:
+    names = ("ca_file", "client_certificate_file", "client_key_file")
+    files = {name: getattr(teacher, name) for name in names}
+    absolute = {name: (folder / file).resolve() for name, file in files.items() if file is not None}
+    credentials = tuple(
+        one.model_copy(update={"file": (folder / one.file).resolve()}) if one.file else one
+        for one in teacher.credential
+    )
+    return teacher.model_copy(update={**absolute, "credential": credentials})
 
 
 def _with_absolute_encoder(candidate: CandidateSection, folder: Path) -> CandidateSection:

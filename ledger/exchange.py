@@ -41,6 +41,8 @@ class Fallback(StrEnum):
     LOW_CONFIDENCE = "low_confidence"
     UNCERTIFIED_SLICE = "uncertified_slice"
     UNPARSED = "unparsed"
+    PARAMETERS = "parameters"  # the request asks for what a student cannot give
+    FORM_UNKNOWN = "form_unknown"  # no reply of the teacher to such a request that a student could imitate
     STUDENT_FAILED = "student_failed"
     DEADLINE = "deadline"
     MONITOR_STALE = "monitor_stale"  # the dead-man rule
@@ -55,9 +57,17 @@ class Unpaired(StrEnum):
     REQUEST_NOT_JSON = "request_not_json"
     REQUEST_NOT_TEXT = "request_not_text"  # JSON, but not the dialect's inputs
     REQUEST_EMPTY = "request_empty"  # no inputs, or an empty text
+    REQUEST_NUMERIC = "request_numeric"  # numbers for features, and a student reads texts
+    REQUEST_PAIR = "request_pair"  # two texts for one answer
+    REQUEST_PARAMETERS = "request_parameters"  # its parameters change what the answer means
+    REQUEST_OTHER_MODEL = "request_other_model"  # it names a model that is not this task's teacher
+    REQUEST_OTHER_INSTRUCTIONS = "request_other_instructions"  # than those that the task declares
     TEACHER_ERROR = "teacher_error"  # a status other than 2xx
     TEACHER_CODING = "teacher_coding"  # a content coding other than gzip and deflate
     TEACHER_MALFORMED = "teacher_malformed"  # a 2xx body that the dialect cannot read
+    LABEL_UNKNOWN = "label_unknown"  # the teacher's words name no class
+    STREAM_ERROR = "stream_error"  # the stream tells of an error
+    STREAM_UNFINISHED = "stream_unfinished"  # it ended without its last events, though nothing was cut
     INCOMPLETE = "incomplete"  # the exchange did not end as complete
     NOT_ASKED = "not_asked"  # the student served and no audit was drawn
 
@@ -110,6 +120,7 @@ class Answer(NamedTuple):
     answered_at_us: int
     latency_us: int
     observations: tuple[Observation, ...]
+    inclusion: float = 1.0  # probability with which the responder was asked about this exchange
 
 
 def exchange_id(gateway: str, sequence: int) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, create_engine
 from ledger.clock import now_us
 from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
 from ledger.observation import Observation, ObservationError
-from ledger.schema import m001_initial, migrate
+from ledger.schema import add_column, m001_initial, migrate
 from ledger.tables import AnswerRow, ExchangeRow, Removal, exchange_metadata
 
 Row = tuple[Any, ...]  # the columns of a table, in order
@@ -37,12 +37,16 @@ EXCHANGE_NAMES = tuple(column.name for column in _exchange.columns)
 ANSWER_NAMES = tuple(column.name for column in _answer.columns)
 
 
-def m002_removals(connection: Connection) -> None:
+def m003_removals(connection: Connection) -> None:
     """How many exchanges were removed. A new file has the table already."""
     Removal.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
-MIGRATIONS = (m001_initial(exchange_metadata), m002_removals)
+MIGRATIONS = (
+    m001_initial(exchange_metadata),
+    add_column("answer", "inclusion", "FLOAT NOT NULL DEFAULT 1.0"),
+    m003_removals,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +339,15 @@ def read_exchange(row: tuple[Any, ...]) -> Exchange:
 
 def read_answer(row: tuple[Any, ...]) -> Answer:
     """The columns of AnswerRow, in order, as the type that travels."""
-    _, sequence, responder, origin, answered_at_us, latency_us, observations = row
+    _, sequence, responder, origin, answered_at_us, latency_us, observations, inclusion = row
     return Answer(
-        sequence, responder, Origin(origin), answered_at_us, latency_us, _read_observations(observations)
+        sequence,
+        responder,
+        Origin(origin),
+        answered_at_us,
+        latency_us,
+        _read_observations(observations),
+        inclusion,
     )
 
 
@@ -405,7 +415,7 @@ def _exchange_row(exchange: Exchange) -> Row:
 
 
 def _answer_row(answer: Answer) -> Row:
-    sequence, responder, origin, answered_at_us, latency_us, observations = answer
+    sequence, responder, origin, answered_at_us, latency_us, observations, inclusion = answer
     return (
         sequence,
         str(responder),
@@ -413,6 +423,7 @@ def _answer_row(answer: Answer) -> Row:
         answered_at_us,
         latency_us,
         _observations_json(observations),
+        inclusion,
     )
 
 
@@ -421,12 +432,23 @@ def _json(value: Any) -> str:
 
 
 def _observations_json(observations: Iterable[Observation]) -> str:
-    """A list of probabilities for each observation, or its error word."""
-    return _json([o.error if o.probabilities is None else o.probabilities for o in observations])
+    """A list of probabilities for each observation, its error word, or an object if there is more to say."""
+    return _json([_observation_entry(observation) for observation in observations])
+
+
+def _observation_entry(observation: Observation) -> Any:
+    if observation.hard or observation.other:
+        return {"p": observation.probabilities, "hard": observation.hard, "other": observation.other}
+    return observation.error if observation.probabilities is None else observation.probabilities
 
 
 def _read_observations(text: str) -> tuple[Observation, ...]:
-    return tuple(
-        Observation(None, ObservationError(entry)) if isinstance(entry, str) else Observation(tuple(entry))
-        for entry in orjson.loads(text)
-    )
+    return tuple([_read_observation(entry) for entry in orjson.loads(text)])
+
+
+def _read_observation(entry: Any) -> Observation:
+    if isinstance(entry, list):
+        return Observation(tuple(entry))
+    if isinstance(entry, dict):
+        return Observation(tuple(entry["p"]), None, entry["hard"], entry["other"])
+    return Observation(None, ObservationError(entry))

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 SUM_TOLERANCE = 1e-2  # rounded probabilities of many classes still add up to one within this
 
@@ -20,11 +20,18 @@ class ObservationError(StrEnum):
     STUDENT_FAILED = "student_failed"  # the student raised on this input
 
 
-class Observation(NamedTuple):
-    """Probabilities in the order of the task's classes, or the reason why there are none."""
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Probabilities in the order of the task's classes, or the reason why there are none.
+
+    What the answer gave to no class (words that name none, tokens beyond those listed) is `other`; the
+    probabilities are those of the classes given that it is one of them, so they always sum to one.
+    """
 
     probabilities: tuple[float, ...] | None
     error: ObservationError | None = None
+    hard: bool = False  # the answer named a class and nothing else: one probability is 1, the rest are 0
+    other: float = 0.0
 
     @property
     def top(self) -> int:
@@ -39,15 +46,25 @@ class Observation(NamedTuple):
         return max(self.probabilities)
 
 
+def hard_label(index: int, class_count: int, other: float = 0.0) -> Observation:
+    """A class without probabilities: agreement means the same, a divergence also counts the student's doubt."""
+    return Observation(tuple(float(index == place) for place in range(class_count)), None, True, other)
+
+
 def observe(probabilities: Sequence[float], class_count: int) -> Observation:
     """Accept a distribution over `class_count` classes, or say why it is none."""
     if len(probabilities) != class_count:
         return Observation(None, ObservationError.WRONG_CLASSES)
-    total = sum(probabilities)
-    if not math.isfinite(total):  # then one of them is not
+    if (
+        abs(sum(probabilities) - 1) <= SUM_TOLERANCE / 2
+        and min(probabilities) >= 0
+        and max(probabilities) <= 1
+    ):
+        return Observation(tuple(probabilities))  # nearly all of them; NaN fails the first comparison
+    if not all(map(math.isfinite, probabilities)):
         return Observation(None, ObservationError.NOT_FINITE)
     if min(probabilities) < 0 or max(probabilities) > 1 + 1e-6:
         return Observation(None, ObservationError.OUT_OF_RANGE)
-    if abs(total - 1) > SUM_TOLERANCE:
+    if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
         return Observation(None, ObservationError.NOT_NORMALISED)
     return Observation(tuple(probabilities))

@@ -21,6 +21,17 @@ def m001_initial(metadata: MetaData) -> Migration:
     return metadata.create_all
 
 
+def add_column(table: str, column: str, declaration: str) -> Migration:
+    """A column that files of an earlier release lack; a new file has it from its first step."""
+
+    def step(connection: Connection) -> None:
+        present = [row[1] for row in connection.execute(text(f"PRAGMA table_info({table})"))]
+        if column not in present:
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column} {declaration}"))
+
+    return step
+
+
 def migrate(connection: Connection, path: str, migrations: Sequence[Migration]) -> None:
     """Apply the steps that the file has not seen, each once, inside the caller's transaction."""
     found = connection.execute(text("PRAGMA user_version")).scalar_one()

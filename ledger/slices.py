@@ -59,17 +59,21 @@ def rule_of(rules: Sequence[SliceRule], slice_name: str) -> SliceRule | None:
     return next((rule for rule in rules if rule.name == prefix), None) if value else None
 
 
-def _value(rule: SliceRule, subject: Subject) -> str | None:
-    if rule.kind == "header":
-        value = subject.attributes.get(rule.header, "").strip()
-        return value[:MAX_VALUE_LENGTH] or None
-    if rule.kind == "words":
-        return _band(rule.word_edges, subject.words)
-    return subject.teacher_class
+def header_value(attributes: Mapping[str, str], header: str) -> str | None:
+    """The value that a header gives to its slice; None where it is missing or empty."""
+    return attributes.get(header, "").strip()[:MAX_VALUE_LENGTH] or None
 
 
-def _band(edges: Sequence[int], words: int) -> str:
+def word_band(edges: Sequence[int], words: int) -> str:
     """`0-49`, `50-149`, `150+` for the edges (50, 150): lower edge included."""
     index = bisect_right(edges, words)
     low = edges[index - 1] if index else 0
     return f"{low}+" if index == len(edges) else f"{low}-{edges[index] - 1}"
+
+
+def _value(rule: SliceRule, subject: Subject) -> str | None:
+    if rule.kind == "header":
+        return header_value(subject.attributes, rule.header)
+    if rule.kind == "words":
+        return word_band(rule.word_edges, subject.words)
+    return subject.teacher_class

@@ -63,6 +63,7 @@ class AnswerRow(ExchangeFileTable, table=True):
     answered_at_us: int
     latency_us: int
     observations: str
+    inclusion: float = Field(default=1.0, sa_column_kwargs={"server_default": "1.0"})
 
 
 class SequenceBlock(ExchangeFileTable, table=True):

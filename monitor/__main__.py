@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import DatabaseError
 
 from ledger.clock import now_us
+from ledger.collector import calm_collector
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only
+from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 from monitor.cycle import run_cycle
 from monitor.exporter import ControlFileCollector
@@ -28,14 +30,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="monitor", description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("stillgate.toml"))
     arguments = parser.parse_args()
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to_stderr("monitor")
     try:
         configuration = load(arguments.config)
     except ConfigurationError as error:
         log.error("action=configuration_refused %s", error)
         return 2
+    log_to_stderr("monitor", configuration.deployment.log_format)
     return _serve(configuration)
 
 
@@ -57,6 +58,7 @@ def _serve(configuration: Configuration) -> int:
             log.error("action=port_refused monitor.listen = %s cannot be had: %s", address, error)
             return 1
         log.info("action=started Metrics at http://%s/metrics, data in %s.", address, directory)
+        calm_collector()
         tick_seconds = configuration.monitor.tick_seconds
         tick_until(stop, lambda: run_cycle(engine, configuration, now_us()), tick_seconds)
     log.info("action=stopped The monitor stops.")

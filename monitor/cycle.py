@@ -23,17 +23,18 @@ from ledger.heartbeats import leave_heartbeat
 from ledger.labels import labels_after
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, HeartbeatRow, LabelRow, StudentRow
-from monitor.reading import Arrivals, TaskPair, Tasks, read_arrivals
+from monitor.columns import PairColumns
+from monitor.folding import Changes, merged_changes, pair_sums
+from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
 from monitor.references import gate_reports
-from monitor.sums import SliceSums
 from monitor.trigger import Stream, tick_mass
-from monitor.truths import Change, label_history, labels_of_known_pairs, labels_of_new_pairs
+from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
 from monitor.watch import Counts, counts_by_stream, watch
-from monitor.windows import Key, add_to_rows, by_window
+from monitor.windows import add_to_rows, with_whole_life
 
 PROCESS = "monitor"  # reader of the cursors and name of the heartbeat
 LABELS = "labels"  # cursor source; an exchange file's is "answers:<gateway>"
-ANSWERS_A_TICK = 5000  # of each gateway; the rest waits for the next tick, which follows at once
+A_TICK = Limits(answers=20_000, pairs=50_000)  # of each gateway; the rest waits for the next tick, at once
 LABELS_A_TICK = 2000
 
 
@@ -80,12 +81,12 @@ class Read:
     problems: Mapping[str, str]
 
     @property
-    def pairs(self) -> list[TaskPair]:
-        return [pair for arrivals in self.arrivals.values() for pair in arrivals.pairs]
+    def pairs(self) -> list[PairColumns]:
+        return [columns for arrivals in self.arrivals.values() for columns in arrivals.pairs]
 
     @property
-    def known(self) -> list[TaskPair]:
-        return [pair for arrivals in self.arrivals.values() for pair in arrivals.known]
+    def known(self) -> list[PairColumns]:
+        return [columns for arrivals in self.arrivals.values() for columns in arrivals.known]
 
 
 def run_cycle(engine: Engine, configuration: Configuration, now_us: int) -> CycleReport:
@@ -130,7 +131,7 @@ def _read(begun: Begun, files: Mapping[str, Path], tasks: Tasks) -> Read:
         position = begun.positions[_source(gateway)]
         sequences = sorted(asked_about.get(gateway, ()))
         try:
-            arrivals[gateway] = read_arrivals(path, position, ANSWERS_A_TICK, tasks, sequences)
+            arrivals[gateway] = read_arrivals(path, position, A_TICK, tasks, sequences)
         except sqlite3.Error as error:
             problems[gateway] = f"{path} cannot be read: {error}"
     return Read(arrivals, tuple(_labels_before(begun.labels, problems)), problems)
@@ -158,23 +159,23 @@ def _is_current(session: Session, begun: Begun) -> bool:
     return all(cursor(session, PROCESS, source) == at for source, at in begun.positions.items())
 
 
-def _changes(
-    engine: Engine, configuration: Configuration, tasks: Tasks, begun: Begun, read: Read
-) -> dict[Key, SliceSums]:
+def _changes(engine: Engine, configuration: Configuration, tasks: Tasks, begun: Begun, read: Read) -> Changes:
     """What is to be added to which row. Labels read so far never change, so this needs no lock meanwhile."""
-    label_position = begun.positions[LABELS]
-    last_label = max([label_position, *(label.number or 0 for label in read.labels)])
-    exchange_ids = {pair.pair.exchange_id for pair in [*read.pairs, *read.known]}
+    position, window = begun.positions[LABELS], configuration.monitor.window_seconds
+    last_label = max([position, *(label.number or 0 for label in read.labels)])
     with transaction(engine) as session:
-        history = label_history(session, exchange_ids, last_label)
-    changes: list[Change] = [(pair, SliceSums.of_pair(pair.pair)) for pair in read.pairs]
-    changes += labels_of_new_pairs(read.pairs, history, label_position, tasks)
-    changes += labels_of_known_pairs(read.labels, read.known, history, tasks)
-    return by_window(changes, configuration.monitor.window_seconds)
+        history = label_history(session, [*read.pairs, *read.known], last_label)
+    changes: list[Changes] = []
+    for columns in read.pairs:
+        changes += pair_sums(columns, window)
+        changes += labels_of_new_pairs(columns, history, position, tasks, window)
+    for columns in read.known:
+        changes += labels_of_known_pairs(read.labels, columns, history, tasks, window)
+    return with_whole_life(merged_changes(changes))
 
 
 def _counts(read: Read, task: str) -> dict[Stream, Counts]:
-    return counts_by_stream(pair.pair for pair in read.pairs if pair.task == task)
+    return counts_by_stream([columns for columns in read.pairs if columns.task == task])
 
 
 def _watch(
@@ -211,13 +212,13 @@ def _report(read: Read, alarms: Sequence[AlarmRow], unreadable: Mapping[str, str
     for arrivals in read.arrivals.values():
         unusable.update(arrivals.unusable)
     return CycleReport(
-        pairs=len(read.pairs),
+        pairs=sum(map(len, read.pairs)),
         labels=len(read.labels),
         unusable=dict(unusable),
         alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
         problems={**read.problems, **unreadable},
         is_behind=len(read.labels) >= LABELS_A_TICK
-        or any(arrivals.answers >= ANSWERS_A_TICK for arrivals in read.arrivals.values()),
+        or any(arrivals.is_behind for arrivals in read.arrivals.values()),
     )
 
 

@@ -10,24 +10,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledger.answer_pages import NOTHING, Answered, answers_upto, decoded, page_after
 from ledger.configuration import TaskSection
-from ledger.exchange import TEACHER, Answer, Exchange, Origin
-from ledger.exchange_file import ANSWER_COLUMNS, answers_after, exchange_at, read_answer, reading
-from monitor.pairs import Joined, Pair, join, teacher_observations_of
+from ledger.exchange import TEACHER
+from ledger.exchange_file import reading
+from monitor.columns import PairColumns, pair_columns
 
-CHUNK = 500  # rows in memory at once: their texts may be long
+PAGE_ROWS = 4000  # answers folded together
+PAGE_BYTES = 8 * 2**20  # of their observations: one request may hold many inputs of many classes
 NO_TASK = "no_task"  # the exchange's task is not, or no longer, configured
 
 Tasks = Mapping[str, TaskSection]
-Numbered = tuple[int, Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class TaskPair:
-    """A pair with the task that it belongs to."""
+class Limits:
+    """How much of one exchange file a tick reads; it stops after the page that reaches either."""
 
-    task: str
-    pair: Pair
+    answers: int
+    pairs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,90 +37,86 @@ class Arrivals:
 
     position: int  # of the last answer read
     answers: int
-    pairs: tuple[TaskPair, ...]
+    pairs: tuple[PairColumns, ...]
     unusable: Mapping[str, int]
-    known: tuple[TaskPair, ...]  # of the exchanges asked about, complete up to `position`
+    known: tuple[PairColumns, ...]  # of the exchanges asked about, complete up to `position`
+    is_behind: bool  # a limit was reached, so more may wait
 
 
 def read_arrivals(
-    path: Path, position: int, limit: int, tasks: Tasks, asked_about: Collection[int] = ()
+    path: Path, position: int, limits: Limits, tasks: Tasks, asked_about: Collection[int] = ()
 ) -> Arrivals:
-    """At most `limit` answers after `position`, and every pair of the exchanges `asked_about` up to there."""
-    pairs: list[TaskPair] = []
+    """The pairs after `position` within the limits, and every pair of the exchanges `asked_about` up to there."""
+    pairs: list[PairColumns] = []
     unusable: Counter[str] = Counter()
-    answers = 0
+    answers, is_behind = 0, False
     with reading(path) as connection:
-        while rows := answers_after(connection, position, min(CHUNK, limit - answers)):
-            position, answers = rows[-1][0], answers + len(rows)
-            for task, joined in _joined(connection, rows, tasks):
-                pairs.extend(TaskPair(task, pair) for pair in joined.pairs)
-                unusable.update(joined.unusable)
-            if answers >= limit:
-                break
-        known = tuple(
-            pair for sequence in asked_about for pair in _pairs_at(connection, sequence, position, tasks)
-        )
-    return Arrivals(position, answers, tuple(pairs), dict(unusable), known)
+        while not is_behind and (
+            page := page_after(connection, position, min(PAGE_ROWS, limits.answers - answers), PAGE_BYTES)
+        ):
+            position, answers = page[-1].number, answers + len(page)
+            pairs += _pairs(list(_completed(connection, page)), tasks, unusable)
+            is_behind = answers >= limits.answers or sum(map(len, pairs)) >= limits.pairs
+        known = _pairs(_known(answers_upto(connection, list(asked_about), position)), tasks, Counter())
+    return Arrivals(position, answers, tuple(pairs), dict(unusable), tuple(known), is_behind)
 
 
-def _joined(
-    connection: sqlite3.Connection, rows: Sequence[tuple[int, Answer, Exchange]], tasks: Tasks
-) -> Iterator[tuple[str, Joined]]:
-    audited = [e.sequence for _, _, e in rows if e.measured and not e.teacher]
-    siblings = _answers_of(connection, audited)
-    for number, answer, exchange in rows:
-        task = tasks.get(exchange.task)
-        if task is None:
-            yield exchange.task, Joined((), {NO_TASK: len(exchange.input_words)})
+def _pairs(rows: Sequence[Answered], tasks: Tasks, unusable: Counter[str]) -> list[PairColumns]:
+    """Columns for each task that has pairs; adds to `unusable` why other inputs gave none."""
+    names = list(dict.fromkeys(row.task for row in rows))
+    found = []
+    for name in names:
+        of_task = rows if len(names) == 1 else [row for row in rows if row.task == name]
+        if name not in tasks:
+            unusable[NO_TASK] += sum(map(len, decoded([row.input_words for row in of_task])))
             continue
-        earlier = [a for n, a in siblings.get(exchange.sequence, ()) if n < number]
-        yield from ((task.name, joined) for joined in _completed_by(answer, exchange, earlier, task))
+        columns, reasons = pair_columns(of_task, tasks[name])
+        unusable.update(reasons)
+        if len(columns):
+            found.append(columns)
+    return found
 
 
-def _completed_by(
-    answer: Answer, exchange: Exchange, earlier: Sequence[Answer], task: TaskSection
-) -> Iterator[Joined]:
-    """The pairs that this answer completes, given those that came before it."""
-    if answer.responder == TEACHER:
-        if not exchange.teacher:
-            for student in filter(_is_live_student, earlier):
-                yield join(exchange, student, answer.observations, task.rules, task.classes)
-    elif _is_live_student(answer) and not _awaits_audit(exchange, earlier):
-        teacher = teacher_observations_of(exchange, earlier)
-        yield join(exchange, answer, teacher, task.rules, task.classes)
+def _completed(connection: sqlite3.Connection, page: Sequence[Answered]) -> Iterator[Answered]:
+    """The students' answers that became complete on this page, with the teacher's side filled in."""
+    audited = {row.sequence for row in page if row.measured and row.teacher == NOTHING}
+    siblings = _by_exchange(answers_upto(connection, sorted(audited), page[-1].number))
+    for row in page:
+        if row.teacher == NOTHING:
+            earlier = [other for other in siblings.get(row.sequence, ()) if other.number < row.number]
+            yield from _completed_late(row, earlier)
+        elif row.is_live_student:
+            yield row
 
 
-def _is_live_student(answer: Answer) -> bool:
-    return answer.responder != TEACHER and answer.origin is not Origin.REPLAY
+def _completed_late(row: Answered, earlier: Sequence[Answered]) -> Iterator[Answered]:
+    """The teacher was not asked on the caller's path: its audit and the student's answer come in any order."""
+    if row.responder == TEACHER:
+        yield from (_beside(student, row) for student in earlier if student.is_live_student)
+    elif row.is_live_student:
+        audit = next((other for other in earlier if other.responder == TEACHER), None)
+        if audit is not None:
+            yield _beside(row, audit)
+        elif not row.measured or row.unpaired is not None:
+            yield row  # no audit will come
 
 
-def _awaits_audit(exchange: Exchange, earlier: Sequence[Answer]) -> bool:
-    return exchange.measured and exchange.unpaired is None and not teacher_observations_of(exchange, earlier)
+def _known(rows: Sequence[Answered]) -> list[Answered]:
+    """Every live answer of students with the teacher's side, where there is one."""
+    found = []
+    for of_exchange in _by_exchange(rows).values():
+        audit = next((row for row in of_exchange if row.responder == TEACHER), None)
+        for row in filter(lambda row: row.is_live_student, of_exchange):
+            found.append(row if row.teacher != NOTHING or audit is None else _beside(row, audit))
+    return found
 
 
-def _pairs_at(
-    connection: sqlite3.Connection, sequence: int, position: int, tasks: Tasks
-) -> Iterator[TaskPair]:
-    exchange = exchange_at(connection, sequence)
-    task = tasks.get(exchange.task) if exchange else None
-    if exchange is None or task is None:
-        return
-    answers = [a for n, a in _answers_of(connection, [sequence]).get(sequence, ()) if n <= position]
-    teacher = teacher_observations_of(exchange, answers)
-    for answer in filter(_is_live_student, answers):
-        for pair in join(exchange, answer, teacher, task.rules, task.classes).pairs:
-            yield TaskPair(task.name, pair)
+def _beside(student: Answered, audit: Answered) -> Answered:
+    return student._replace(teacher=audit.observations)
 
 
-def _answers_of(connection: sqlite3.Connection, sequences: Sequence[int]) -> dict[int, list[Numbered]]:
-    """Every answer to these exchanges with its number, in order of arrival."""
-    marks = ", ".join("?" * len(sequences))
-    rows = connection.execute(
-        f"SELECT {ANSWER_COLUMNS} FROM answer a WHERE a.exchange_sequence IN ({marks}) ORDER BY a.number",
-        tuple(sequences),
-    )
-    found: dict[int, list[Numbered]] = {}
+def _by_exchange(rows: Sequence[Answered]) -> dict[int, list[Answered]]:
+    found: dict[int, list[Answered]] = {}
     for row in rows:
-        answer = read_answer(row)
-        found.setdefault(answer.exchange_sequence, []).append((row[0], answer))
+        found.setdefault(row.sequence, []).append(row)
     return found

@@ -107,9 +107,10 @@ class SliceSums:
 
     def subtract(self, other: "SliceSums") -> "SliceSums":
         """The sums without what `other` had added: how a corrected label takes the old one back."""
-        return self.merge(other._negated())
+        return self.merge(other.negated())
 
-    def _negated(self) -> "SliceSums":
+    def negated(self) -> "SliceSums":
+        """What takes these sums back when it is merged."""
         return SliceSums(*map(_negative, _values(self)))
 
     def to_json(self) -> dict[str, Any]:

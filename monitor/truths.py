@@ -5,77 +5,90 @@ meets exactly once, in whatever order and tick they arrive, and nothing has to b
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sqlmodel import Session, col, select
+import numpy as np
+import orjson
+from sqlmodel import Session
 
 from ledger.tables import LabelRow
-from monitor.pairs import Pair
-from monitor.reading import TaskPair, Tasks
-from monitor.sums import SliceSums
-
-QUERY_SIZE = 500  # exchange ids in one query: SQLite allows 999 parameters in old releases
+from monitor.columns import PairColumns
+from monitor.folding import NO_LABEL, Changes, label_sums
+from monitor.reading import Tasks
 
 Input = tuple[str, int]  # exchange id, index of the input
 History = Mapping[Input, Sequence[tuple[int, str]]]  # (number, label) by rising number
-Change = tuple[TaskPair, SliceSums]  # what is to be added to the sums of the pair's slices
+
+_HISTORY = (
+    "SELECT exchange_id, input_index, number, label FROM label"
+    " WHERE exchange_id IN (SELECT value FROM json_each(?)) AND number <= ? ORDER BY number"
+)
 
 
-def label_history(session: Session, exchange_ids: Collection[str], upto: int) -> History:
-    """Every label of these exchanges that arrived up to the number `upto`."""
+def label_history(session: Session, many: Iterable[PairColumns], upto: int) -> History:
+    """Every label of these pairs' exchanges that arrived up to the number `upto`."""
     history: dict[Input, list[tuple[int, str]]] = {}
-    ids = sorted(exchange_ids)
-    for first in range(0, len(ids), QUERY_SIZE):
-        query = (
-            select(LabelRow.exchange_id, LabelRow.input_index, LabelRow.number, LabelRow.label)
-            .where(col(LabelRow.exchange_id).in_(ids[first : first + QUERY_SIZE]))
-            .where(col(LabelRow.number) <= upto)
-            .order_by(col(LabelRow.number))
-        )
-        for exchange_id, index, number, label in session.exec(query):
-            history.setdefault((exchange_id, index), []).append((number or 0, label))
+    connection = session.connection()
+    for columns in many if upto else ():
+        ids = orjson.dumps(list(dict.fromkeys(columns.exchange_ids))).decode()
+        for exchange_id, index, number, label in connection.exec_driver_sql(_HISTORY, (ids, upto)):
+            history.setdefault((exchange_id, index), []).append((number, label))
     return history
 
 
 def labels_of_new_pairs(
-    pairs: Iterable[TaskPair], history: History, label_position: int, tasks: Tasks
-) -> Iterator[Change]:
+    columns: PairColumns, history: History, label_position: int, tasks: Tasks, window_seconds: int
+) -> Iterator[Changes]:
     """What labels read in earlier ticks add to the pairs of this one."""
-    for task_pair in pairs:
-        earlier = history.get(_input_of(task_pair.pair), ())
+    labels = np.full(len(columns), NO_LABEL, dtype=np.int64)
+    for place, of_input in enumerate(_inputs(columns) if history else ()):
+        earlier = history.get(of_input, ())
         count = bisect_right(earlier, label_position, key=_number)
         if count:
-            yield task_pair, _label_sums(task_pair, earlier[count - 1][1], tasks)
+            labels[place] = _code(earlier[count - 1][1], tasks[columns.task].classes)
+    yield from label_sums(columns, labels, window_seconds)
 
 
 def labels_of_known_pairs(
-    labels: Iterable[LabelRow], known: Iterable[TaskPair], history: History, tasks: Tasks
-) -> Iterator[Change]:
-    """What newly read labels change for pairs that are folded by the end of this tick."""
-    pairs: dict[Input, list[TaskPair]] = {}
-    for task_pair in known:
-        pairs.setdefault(_input_of(task_pair.pair), []).append(task_pair)
+    labels: Iterable[LabelRow], columns: PairColumns, history: History, tasks: Tasks, window_seconds: int
+) -> Iterator[Changes]:
+    """What newly read labels change for pairs that are folded by the end of this tick.
+
+    Of several new labels for one input the last one counts, and what counted before them is taken back.
+    """
+    first, last = _new_labels(labels)
+    classes = tasks[columns.task].classes
+    before = np.full(len(columns), NO_LABEL, dtype=np.int64)
+    after = before.copy()
+    for place, of_input in enumerate(_inputs(columns)):
+        if of_input in last:
+            earlier = history.get(of_input, ())
+            count = bisect_left(earlier, first[of_input], key=_number)
+            before[place] = _code(earlier[count - 1][1], classes) if count else NO_LABEL
+            after[place] = _code(last[of_input], classes)
+    for changes in label_sums(columns, before, window_seconds):
+        yield {key: sums.negated() for key, sums in changes.items()}
+    yield from label_sums(columns, after, window_seconds)
+
+
+def _new_labels(labels: Iterable[LabelRow]) -> tuple[dict[Input, int], dict[Input, str]]:
+    """By input, the number of the first new label, and the last new label; labels come by rising number."""
+    first: dict[Input, int] = {}
+    last: dict[Input, str] = {}
     for label in labels:
-        of_input = (label.exchange_id, label.input_index)
-        earlier = history.get(of_input, ())
-        count = bisect_left(earlier, label.number or 0, key=_number)
-        for task_pair in pairs.get(of_input, ()):
-            change = _label_sums(task_pair, label.label, tasks)
-            if count:
-                change = change.subtract(_label_sums(task_pair, earlier[count - 1][1], tasks))
-            yield task_pair, change
+        of_input = label.exchange_id, label.input_index
+        first.setdefault(of_input, label.number or 0)
+        last[of_input] = label.label
+    return first, last
 
 
-def _label_sums(task_pair: TaskPair, label: str, tasks: Tasks) -> SliceSums:
-    """Nothing for a label that is no class of the task."""
-    classes = tasks[task_pair.task].classes
-    if label not in classes:
-        return SliceSums.empty()
-    return SliceSums.of_label(task_pair.pair, classes.index(label))
+def _inputs(columns: PairColumns) -> Iterator[Input]:
+    return zip(columns.exchange_ids, columns.input_index.tolist(), strict=True)
 
 
-def _input_of(pair: Pair) -> Input:
-    return pair.exchange_id, pair.input_index
+def _code(label: str, classes: Sequence[str]) -> int:
+    """NO_LABEL for what is no class of the task."""
+    return classes.index(label) if label in classes else NO_LABEL
 
 
 def _number(entry: tuple[int, str]) -> int:

@@ -29,18 +29,26 @@ class LiveVerdict:
     slices: tuple[SliceVerdict, ...]
 
 
-def judge_slice(pairs: int, agreements: int, bar: float | None, alpha: float, least_pairs: int) -> Verdict:
-    """Judge a fixed set of held-out pairs; more of them will not come.
+def judge_slice(
+    pairs: int, agreements: int, bar: float | None, alpha: float, least_pairs: int, least_to_pass: int = 1
+) -> Verdict:
+    """Judge a fixed set of held-out pairs; more of them will not come, and nobody looks twice.
 
-    pass: enough pairs, and the lower bound reaches the bar. fail: the upper bound lies below the bar, or
-    there are enough pairs and the lower bound misses it. inconclusive: not provable, since there is no bar,
-    there are fewer than `least_pairs`, or so few that not even full agreement could prove this bar.
+    pass: the lower bound reaches the bar. fail: the upper bound lies below the bar, or there are `least_pairs`
+    and the lower bound misses it. inconclusive: not provable, since there is no bar, or so few pairs that
+    missing it says nothing (an exact bound that is reached is a proof at any size; one that is not, is none).
     """
-    verdict = judge_growing_slice(pairs, agreements, bar, alpha, least_pairs)
-    if verdict.outcome != "inconclusive" or not _is_provable(pairs, agreements, bar, alpha, least_pairs):
+    verdict = judge_growing_slice(pairs, agreements, bar, alpha, least_to_pass)
+    if verdict.outcome != "inconclusive" or not _is_provable(pairs, agreements, bar, alpha, 1):
         return verdict
+    assert bar is not None
     low = lower_bound(agreements, pairs, alpha)
-    return Verdict("fail", (f"{_counts(pairs, agreements)}: lower bound {low:.3f} misses the bar {bar:.3f}",))
+    said = f"{_counts(pairs, agreements)}: lower bound {low:.3f}"
+    if low >= bar:
+        return Verdict("inconclusive", (f"not provable: {said}, but a pass needs {least_to_pass} pairs",))
+    if pairs < least_pairs:
+        return Verdict("inconclusive", (f"not provable: {said} misses the bar {bar:.3f}, with few pairs",))
+    return Verdict("fail", (f"{said} misses the bar {bar:.3f}",))
 
 
 def judge_growing_slice(
@@ -48,7 +56,8 @@ def judge_growing_slice(
 ) -> Verdict:
     """Judge pairs that keep coming: a bar that is neither proven nor refuted yet is inconclusive.
 
-    pass and inconclusive are as in judge_slice; only an upper bound below the bar fails.
+    Since it is looked at again and again, it takes `least_pairs` to pass; only an upper bound below the bar
+    fails.
     """
     if bar is None or not 0 < bar < 1 or not 0 < alpha < 1 or not 0 <= agreements <= pairs:
         return Verdict("inconclusive", (_why_unjudgeable(pairs, agreements, bar, alpha),))
@@ -74,9 +83,10 @@ def slice_verdict(
     alpha: float,
     least_pairs: int,
     critical: bool,
+    least_to_pass: int = 1,
 ) -> SliceVerdict:
     """judge_slice as a line of a gate report."""
-    verdict = judge_slice(pairs, agreements, bar, alpha, least_pairs)
+    verdict = judge_slice(pairs, agreements, bar, alpha, least_pairs, least_to_pass)
     return _line(name, pairs, agreements, bar, alpha, critical, verdict)
 
 

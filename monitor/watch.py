@@ -1,9 +1,11 @@
 """Keeps one detector for every slice of every student that answers now, and raises its alarms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import orjson
 from sqlmodel import Session, col, delete, select
 
 from ledger.artifacts import GateReport
@@ -13,13 +15,17 @@ from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
 from ledger.tables import AlarmRow, DetectorRow, StudentRow
 from monitor.baseline import Null, null_of
+from monitor.columns import NO_SLICE, PairColumns
 from monitor.detector import Detector, from_json, new_detector, to_json, update
-from monitor.pairs import Pair
+from monitor.measures import Bools, Ints
 from monitor.receipt import receipt_of
 from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 
 MOST_STREAMS = 2000  # of a task: a caller's header may take any number of values, memory may not
 ACTOR = "monitor"
+
+_KEPT = "SELECT artifact, slice, state FROM detector WHERE task = ?"
+_KEEP = "INSERT OR REPLACE INTO detector (task, artifact, slice, state) VALUES (?, ?, ?, ?)"
 
 Counts = tuple[int, int, int]  # distinct inputs, disagreements, start of the earliest exchange
 
@@ -45,19 +51,41 @@ def read_watched(state: Mapping[str, Any]) -> Watched:
     return Watched(Null(**state["null"]), from_json(state["detector"]), state["silent_until_us"])
 
 
-def counts_by_stream(pairs: Iterable[Pair]) -> dict[Stream, Counts]:
+def counts_by_stream(pages: Sequence[PairColumns]) -> dict[Stream, Counts]:
     """What one tick shows each stream. Identical inputs count once: a client's retries are no evidence."""
-    counts: dict[Stream, Counts] = {}
-    seen: set[tuple[str, str, str]] = set()
-    for pair in pairs:
-        for slice_name in pair.slices:
-            identity = (pair.artifact, slice_name, pair.input_digest)
-            if identity not in seen:
-                seen.add(identity)
-                stream = (pair.artifact, slice_name)
-                inputs, disagreements, at_us = counts.get(stream, (0, 0, pair.at_us))
-                counts[stream] = (inputs + 1, disagreements + (not pair.agrees), min(at_us, pair.at_us))
-    return counts
+    streams: dict[Stream, int] = {}
+    digests: dict[str, int] = {}
+    seen = [part for columns in pages for part in _seen(columns, streams, digests)]
+    if not seen:
+        return {}
+    stream, digest, agrees, at_us = (np.concatenate(column) for column in zip(*seen, strict=True))
+    _, first = np.unique(stream * len(digests) + digest, return_index=True)  # the first arrival of each
+    inputs = np.bincount(stream[first], minlength=len(streams))
+    disagreements = np.bincount(stream[first][~agrees[first]], minlength=len(streams))
+    earliest = np.full(len(streams), np.iinfo(np.int64).max)
+    np.minimum.at(earliest, stream[first], at_us[first])
+    counts = zip(inputs.tolist(), disagreements.tolist(), earliest.tolist(), strict=True)
+    return {name: of_stream for name, of_stream in zip(streams, counts, strict=True) if of_stream[0]}
+
+
+def _seen(
+    columns: PairColumns, streams: dict[Stream, int], digests: dict[str, int]
+) -> Iterator[tuple[Ints, Ints, Bools, Ints]]:
+    """Stream, digest, agreement and start of every pair in every rule's slice; names new streams and digests."""
+    for text in dict.fromkeys(columns.digests):
+        digests.setdefault(text, len(digests))
+    digest = np.fromiter(map(digests.__getitem__, columns.digests), np.int64, len(columns))
+    for rule in columns.slices:
+        inside = np.flatnonzero(rule.codes != NO_SLICE)
+        table = np.array(
+            [
+                [streams.setdefault((artifact, name), len(streams)) for name in rule.names]
+                for artifact in columns.artifacts
+            ],
+            dtype=np.int64,
+        )
+        stream = table[columns.artifact[inside], rule.codes[inside]] if len(inside) else inside
+        yield stream, digest[inside], columns.measures.agrees[inside], columns.at_us[inside]
 
 
 def watch(
@@ -211,13 +239,17 @@ def _forget_others(session: Session, task: str, answering: Mapping[str, GateRepo
 
 
 def _kept(session: Session, task: str) -> dict[Stream, Watched]:
-    rows = session.exec(select(DetectorRow).where(DetectorRow.task == task))
-    return {(row.artifact, row.slice): read_watched(row.state) for row in rows}
+    rows = session.connection().exec_driver_sql(_KEPT, (task,))
+    return {(artifact, name): read_watched(orjson.loads(state)) for artifact, name, state in rows}
 
 
 def _keep(
     session: Session, task: str, before: Mapping[Stream, Watched], after: Mapping[Stream, Watched]
 ) -> None:
-    for (artifact, slice_name), watched in after.items():
-        if before.get((artifact, slice_name)) != watched:
-            session.merge(DetectorRow(task=task, artifact=artifact, slice=slice_name, state=watched.plain()))
+    rows = [
+        (task, *stream, orjson.dumps(watched.plain()).decode())
+        for stream, watched in after.items()
+        if before.get(stream) is not watched
+    ]
+    if rows:
+        session.connection().exec_driver_sql(_KEEP, rows)

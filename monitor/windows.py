@@ -1,78 +1,57 @@
 """Adds changes to the kept sums: by task, student, slice and window, and to the row over all windows."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from sqlalchemy.dialects.sqlite import insert
-from sqlmodel import Session, col, select
+import orjson
+from sqlmodel import Session
 
-from ledger.tables import SumsRow
+from monitor.folding import Changes, Key
 from monitor.reports import WHOLE_LIFE
 from monitor.sums import SliceSums, merged
-from monitor.truths import Change
 
-QUERY_SIZE = 500  # windows in one query
-
-Key = tuple[str, str, str, int]  # task, artifact, slice, window start
-
-
-def by_window(changes: Iterable[Change], window_seconds: int) -> dict[Key, SliceSums]:
-    """The total change of each row; a pair counts in the window in which its exchange started."""
-    parts: dict[Key, list[SliceSums]] = {}
-    width = window_seconds * 1_000_000
-    for task_pair, sums in changes:
-        pair = task_pair.pair
-        start = pair.at_us // width * width
-        for slice_name in pair.slices:
-            parts.setdefault((task_pair.task, pair.artifact, slice_name, start), []).append(sums)
-    windows = {key: merged(group) for key, group in parts.items()}
-    return windows | _over_windows(windows)
+_STORED = (
+    "SELECT slice, window_start_us, sums FROM slice_sums WHERE task = ? AND artifact = ?"
+    " AND slice IN (SELECT value FROM json_each(?)) AND window_start_us IN (SELECT value FROM json_each(?))"
+)
+_KEEP = (
+    "INSERT INTO slice_sums (task, artifact, slice, window_start_us, sums) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (task, artifact, slice, window_start_us) DO UPDATE SET sums = excluded.sums"
+)
 
 
-def _over_windows(windows: Mapping[Key, SliceSums]) -> dict[Key, SliceSums]:
-    """What the rows over all windows gain: merged from the windows, not once more from the pairs."""
+def with_whole_life(windows: Changes) -> dict[Key, SliceSums]:
+    """The changes and what the rows over all windows gain: merged from the windows, not from the pairs again."""
     parts: dict[Key, list[SliceSums]] = {}
     for (task, artifact, slice_name, _), sums in windows.items():
         parts.setdefault((task, artifact, slice_name, WHOLE_LIFE), []).append(sums)
-    return {key: merged(group) for key, group in parts.items()}
+    return {**windows, **{key: merged(group) for key, group in parts.items()}}
 
 
-def add_to_rows(session: Session, changes: Mapping[Key, SliceSums]) -> None:
+def add_to_rows(session: Session, changes: Changes) -> None:
     """Merge the changes into the stored rows, inside the caller's transaction."""
     stored = dict(_stored(session, changes))
     rows = []
     for key, change in changes.items():
         total = stored[key].merge(change) if key in stored else change
-        task, artifact, slice_name, start = key
-        rows.append(
-            {
-                "task": task,
-                "artifact": artifact,
-                "slice": slice_name,
-                "window_start_us": start,
-                "sums": total.to_json(),
-            }
-        )
+        rows.append((*key, orjson.dumps(total.to_json()).decode()))
     if rows:
-        statement = insert(SumsRow)
-        replace = statement.on_conflict_do_update(
-            index_elements=["task", "artifact", "slice", "window_start_us"],
-            set_={"sums": statement.excluded.sums},
-        )
-        session.connection().execute(replace, rows)
+        session.connection().exec_driver_sql(_KEEP, rows)
 
 
-def _stored(session: Session, keys: Iterable[Key]) -> Iterator[tuple[Key, SliceSums]]:
-    """The rows of these students and windows, of whatever slice."""
-    windows: dict[tuple[str, str], set[int]] = {}
-    for task, artifact, _, start in keys:
-        windows.setdefault((task, artifact), set()).add(start)
-    for (task, artifact), starts in windows.items():
-        ordered = sorted(starts)
-        for first in range(0, len(ordered), QUERY_SIZE):
-            query = select(SumsRow.slice, SumsRow.window_start_us, SumsRow.sums).where(
-                SumsRow.task == task,
-                SumsRow.artifact == artifact,
-                col(SumsRow.window_start_us).in_(ordered[first : first + QUERY_SIZE]),
-            )
-            for slice_name, start, sums in session.exec(query):
-                yield (task, artifact, slice_name, start), SliceSums.from_json(sums)
+def _stored(session: Session, changes: Changes) -> Iterator[tuple[Key, SliceSums]]:
+    """The rows that change."""
+    connection = session.connection()
+    for (task, artifact), (slices, starts) in _wanted(changes).items():
+        wanted = orjson.dumps(sorted(slices)).decode(), orjson.dumps(sorted(starts)).decode()
+        for slice_name, start, sums in connection.exec_driver_sql(_STORED, (task, artifact, *wanted)):
+            yield (task, artifact, slice_name, start), SliceSums.from_json(orjson.loads(sums))
+
+
+def _wanted(changes: Changes) -> Mapping[tuple[str, str], tuple[set[str], set[int]]]:
+    """Slices and windows by task and student."""
+    wanted: dict[tuple[str, str], tuple[set[str], set[int]]] = {}
+    for task, artifact, slice_name, start in changes:
+        slices, starts = wanted.setdefault((task, artifact), (set(), set()))
+        slices.add(slice_name)
+        starts.add(start)
+    return wanted

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,13 +14,25 @@ from urllib.parse import urlsplit
 
 import typer
 
+from gateway.upstream import UpstreamUnusable
+from gateway.upstream.settings import settings_of
 from ledger.configuration import Configuration, TaskSection
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
 from stillgate.supervisor import taken
+from student.providers import ProviderMissing, providers_of
 
 TEACHER_SECONDS = 2.0
 PLACEHOLDER = "change me"  # of the template
+
+
+_PATHS = {
+    "open-inference": (
+        re.compile(r"^/v2/models/[^/]+(/versions/[^/]+)?/infer$"),
+        "/v2/models/NAME/infer and /v2/models/NAME/versions/VERSION/infer",
+    ),
+    "openai-chat": (re.compile(r"/chat/completions$"), ".../chat/completions"),
+}
 
 
 class Weight(StrEnum):
@@ -63,6 +76,7 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
             f"control.listen = {configuration.control.listen} is reachable from outside and speaks plain HTTP:"
             " put it on 127.0.0.1 or behind TLS",
         )
+    yield from _providers(configuration)
     if configuration.gateway.durability == "best_effort":
         yield Finding(
             Weight.WARNING,
@@ -71,6 +85,7 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
         )
     for task in configuration.task:
         yield from _teacher(task)
+        yield from _dialect(task)
         yield from _storing(task)
         yield from _training(task)
         yield from _persons(task)
@@ -102,6 +117,14 @@ def is_up(data_directory: Path) -> bool:
     return False
 
 
+def supervisor_of(data_directory: Path) -> int | None:
+    """The process number that `stillgate up` left in its lock file."""
+    try:
+        return int(lock_path(data_directory).read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def _directory(directory: Path) -> Iterator[Finding]:
     nearest = next(path for path in (directory, *directory.parents) if path.exists())
     if not nearest.is_dir():
@@ -110,7 +133,19 @@ def _directory(directory: Path) -> Iterator[Finding]:
         yield Finding(Weight.ERROR, f"deployment.data_directory = {directory}: {nearest} cannot be written")
 
 
+def _providers(configuration: Configuration) -> Iterator[Finding]:
+    """As the student process will find them: in this environment."""
+    try:
+        providers_of(configuration.student.providers)
+    except ProviderMissing as error:
+        yield Finding(Weight.ERROR, str(error))
+
+
 def _teacher(task: TaskSection) -> Iterator[Finding]:
+    try:
+        settings_of(task.teacher)
+    except UpstreamUnusable as error:
+        yield Finding(Weight.ERROR, f"task {task.name}: {error}")
     url = urlsplit(task.teacher.url)
     port = url.port or (443 if url.scheme == "https" else 80)
     try:
@@ -122,6 +157,31 @@ def _teacher(task: TaskSection) -> Iterator[Finding]:
             f"task {task.name}: the teacher at {task.teacher.url} cannot be reached ({error});"
             " callers will get 502 until it can",
         )
+
+
+def _dialect(task: TaskSection) -> Iterator[Finding]:
+    expected = _PATHS.get(task.dialect)
+    for path in task.paths:
+        if expected is not None and expected[0].search(path) is None:
+            yield Finding(
+                Weight.WARNING,
+                f'task {task.name}: dialect = "{task.dialect}" is spoken at {expected[1]}, and {path} is no such'
+                " path; requests to it will hardly be understood",
+            )
+    if task.openai is not None and task.openai.request_logprobs:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: request_logprobs = true asks the teacher for token logprobs that callers did not"
+            " ask for and takes them out of the reply. Given up for these requests: the teacher's bytes are no"
+            " longer passed on untouched, it is asked for uncompressed replies, their Content-Length is not told,"
+            " and a document leaves only when it is whole (events of a stream leave as they come)",
+        )
+        if task.openai.top_logprobs < len(task.classes):
+            yield Finding(
+                Weight.WARNING,
+                f"task {task.name}: top_logprobs = {task.openai.top_logprobs} lists fewer alternatives than the"
+                f" {len(task.classes)} classes; what is not listed is recorded as `other`",
+            )
 
 
 def _storing(task: TaskSection) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stillgate import auditing, backup, checks, operating, scaffold, up, watching
+from stillgate import auditing, backup, checks, operating, reloading, scaffold, up, watching
 from stillgate.admin_client import AdminRefusal
 from stillgate.options import fail
 
@@ -36,6 +36,7 @@ for command in (
     scaffold.init,
     checks.check,
     up.up,
+    reloading.reload,
     watching.status,
     operating.distill,
     operating.promote,

@@ -42,7 +42,8 @@ class Voice:
 
     def say(self, name: str, text: str) -> None:
         try:
-            self._lines.put_nowait(f"{name:<8}| {text}\n")
+            # a line of JSON says itself which process it is of
+            self._lines.put_nowait(f"{text}\n" if text.startswith("{") else f"{name:<8}| {text}\n")
         except queue.Full:
             self.dropped += 1
 
@@ -64,29 +65,45 @@ class Voice:
 
 
 class Stop:
-    """What the signals asked for: once to stop, twice to hurry."""
+    """What the signals asked for: once to stop, twice to hurry; or to read the configuration again."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.hurry = threading.Event()
+        self.reload = threading.Event()
 
     def __call__(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         (self.hurry if self.asked.is_set() else self.asked).set()
 
+    def read_again(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        self.reload.set()
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """SIGTERM, SIGINT and a closed terminal stop; under nohup a closed terminal does not."""
+    """SIGTERM, SIGINT and a closed terminal stop; SIGUSR1 asks to reload.
+
+    SIGHUP is a closed terminal where there is one, and asks to reload where there is none; under nohup it is
+    ignored.
+    """
     stop = Stop()
-    numbers = [signal.SIGTERM, signal.SIGINT]
+    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: stop.read_again}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
+        wanted[signal.SIGHUP] = stop if _has_terminal() else stop.read_again
+    before = {number: signal.signal(number, react) for number, react in wanted.items()}
     try:
         yield stop
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def _has_terminal() -> bool:
+    try:
+        with open("/dev/tty"):
+            return True
+    except OSError:
+        return False
 
 
 def supervise(
@@ -95,6 +112,7 @@ def supervise(
     stop: Stop,
     on_ready: Callable[[], object],
     beat_seen: Callable[[str, float], bool] = lambda _process, _since: True,
+    on_reload: Callable[[Sequence[Child]], object] = lambda _children: None,
 ) -> None:
     """Run until asked to stop. Raises StartFailed when a program refuses its first start.
 
@@ -105,7 +123,7 @@ def supervise(
     voice = Voice()
     children = [Child(program, data_directory, voice.say) for program in programs]
     try:
-        _run(children, stop, on_ready, beat_seen)
+        _run(children, stop, on_ready, beat_seen, on_reload)
     finally:
         stop_children(children, stop)
         voice.finish()
@@ -116,6 +134,7 @@ def _run(
     stop: Stop,
     on_ready: Callable[[], object],
     beat_seen: Callable[[str, float], bool],
+    on_reload: Callable[[Sequence[Child]], object],
 ) -> None:
     waiting, next_check = True, 0.0
     while not stop.asked.is_set():
@@ -126,6 +145,9 @@ def _run(
             if all(is_ready(child, beat_seen) for child in children):
                 waiting = False
                 on_ready()
+        if stop.reload.is_set():
+            stop.reload.clear()
+            on_reload(children)
         stop.asked.wait(TICK_SECONDS)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger.configuration import Configuration
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
 from ledger.keys import Role, create_key, has_keys
+from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 from ledger.stages import task_stages
 from ledger.tables import HeartbeatRow
@@ -24,6 +25,7 @@ from stillgate.checks import listens, lock_path
 from stillgate.child import Program
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, fail, out
+from stillgate.reloading import Reloading
 from stillgate.supervisor import StartFailed, stop_on_signals, supervise, taken
 
 logger = logging.getLogger(__name__)
@@ -39,9 +41,7 @@ class AlreadyUp(Exception):
 def up(config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG) -> None:
     """Run gateway, student, control, monitor and distill worker; restart what dies; stop on SIGTERM or Ctrl-C."""
     configuration = configuration_of(config)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="up      | %(asctime)s %(levelname)s %(message)s"
-    )
+    log_to_stderr("up", configuration.deployment.log_format)
     directory = configuration.deployment.data_directory
     try:
         with stop_on_signals() as stop, exclusive(directory):
@@ -51,7 +51,12 @@ def up(config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG) -> None:
             prepare_control_file(directory)
             reading = open_control_file_read_only(directory)
             supervise(
-                programs, directory, stop, lambda: announce(configuration, reading), beat_seen_in(reading)
+                programs,
+                directory,
+                stop,
+                lambda: announce(configuration, reading),
+                beat_seen_in(reading),
+                Reloading(config.resolve(), configuration),
             )
     except StartFailed as error:
         fail(str(error), error.code)

@@ -1,23 +1,30 @@
-"""The queue of the student process and the two threads behind it: one tokenises, one infers.
+"""The queue of the student process and the two threads behind it.
 
-The event loop owns the queue; the threads get immutable batches and hand back immutable answers, so the
-next inputs are tokenised while a batch runs and nothing is locked.
+The event loop owns the queue; the threads get immutable inputs and hand back immutable answers. While a batch
+runs, the next inputs are tokenised by the other thread; while none runs, one thread does both in one go.
 """
 
 import asyncio
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
-from ledger.observation import Observation, ObservationError
-from student.batching import Waiting, choose
-from student.session import Student
-from student.wire import Refusal, Response
+import onnxruntime
+
+from ledger.observation import Observation
+from student.batching import Buckets
+from student.session import Student, quiet_run
+from student.turns import Prepared, Raw, infer_batch, prepare, prepare_and_infer
+from student.wire import Refusal, Response, StudentRequest
+from student.worker import Worker
 
 MAX_QUEUE_BYTES = 64 * 2**20  # of texts that wait, as characters
-MAX_TOKENIZED_TOGETHER = 256  # inputs handed to the tokenising thread at once
+MAX_TOKENIZED_TOGETHER = 64  # inputs; an urgent one that comes meanwhile waits for them
+LAST_SECONDS = 5.0  # for a run that was told to end; after them the process ends itself
+STUCK_STATUS = 70  # EX_SOFTWARE
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +38,6 @@ class _Open:
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """One input that is not tokenised yet."""
-
-    request: int
-    place: int
-    artifact: str
-    text: str
-    deadline: float
-
-
 @dataclass(slots=True)
 class Answering:
     """Answers requests with whatever students `students` holds at that moment.
@@ -52,158 +48,183 @@ class Answering:
     students: Mapping[str, Student]  # artifact -> student; the loader replaces entries
     queue_inputs: int
     max_batch_tokens: int
+    run_seconds: float
     counts: Counter[str] = field(default_factory=Counter)  # inputs answered, and refused by reason
     _open: dict[int, _Open] = field(default_factory=dict)
-    _raw: deque[_Raw] = field(default_factory=deque)
-    _ready: list[Waiting] = field(default_factory=list)
+    _urgent: deque[Raw] = field(default_factory=deque)
+    _shadow: deque[Raw] = field(default_factory=deque)
+    _waiting: Buckets = field(default_factory=Buckets)
     _inputs: int = 0
     _characters: int = 0
-    _next_request: int = 0
-    _raw_arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    _ready_arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopping: bool = False
+    _last_number: int = 0
+    _threads: tuple[Worker, Worker] | None = None  # one tokenises, one infers
+    _tokenizing: bool = False
+    _inferring: bool = False
+    _options: onnxruntime.RunOptions | None = None  # of the run
+    _watch: asyncio.TimerHandle | None = None  # over it
 
-    def submit(
-        self, artifact: str, texts: Sequence[str], deadline: float, reply: Callable[[Response], None]
-    ) -> None:
-        """Queue a request; `reply` is called once, in the event loop, now or later.
-
-        `deadline` is event-loop time.
-        """
-        refusal = self._refuse(artifact, texts)
-        if refusal is not None or not texts:
-            self.counts[refusal or "answered"] += len(texts)
+    def submit(self, request: StudentRequest, reply: Callable[[Response], None]) -> None:
+        """Queue a request; `reply` is called once, in the event loop, now or later."""
+        count, characters = len(request.texts), sum(map(len, request.texts))
+        refusal = self._refusal(request, characters)
+        if refusal is not None or not count:
+            self.counts[refusal or "answered"] += count
             reply(refusal or ())
             return
-        self._next_request += 1
-        request = self._next_request
-        self._open[request] = _Open(reply, [None] * len(texts), len(texts))
-        self._inputs += len(texts)
-        for place, text in enumerate(texts):
-            self._characters += len(text)
-            self._raw.append(_Raw(request, place, artifact, text, deadline))
-        self._raw_arrived.set()
+        self._last_number += 1
+        self._open[self._last_number] = _Open(reply, [None] * count, count)
+        self._inputs += count
+        self._characters += characters
+        deadline = asyncio.get_running_loop().time() + request.deadline_ms / 1000
+        queue = self._urgent if request.urgent else self._shadow
+        queue.append(Raw(self._last_number, request.artifact, not request.urgent, request.texts, deadline))
+        self._go_on()
 
     async def run(self) -> None:
         """Answer until cancelled; then every open request is refused as shutting_down."""
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "tokenize") as tokenizing, ThreadPoolExecutor(1, "infer") as inferring:
-            try:
-                await asyncio.gather(
-                    self._tokenize_forever(loop, tokenizing), self._infer_forever(loop, inferring)
-                )
-            finally:
-                self._stopping = True
-                for request in list(self._open):
-                    self._refuse_open(request, Refusal.SHUTTING_DOWN)
+        self._threads = Worker("tokenize"), Worker("infer")
+        try:
+            self._go_on()
+            await asyncio.Event().wait()
+        finally:
+            threads, self._threads = self._threads, None
+            for number in list(self._open):
+                self._refuse(number, Refusal.SHUTTING_DOWN)
+            if self._options is not None:
+                self._options.terminate = True
+            if not all([await thread.stop(LAST_SECONDS) for thread in threads]):
+                _give_up()
 
-    def _refuse(self, artifact: str, texts: Sequence[str]) -> Refusal | None:
-        if self._stopping:
+    def _refusal(self, request: StudentRequest, characters: int) -> Refusal | None:
+        count = len(request.texts)
+        if self._threads is None:
             return Refusal.SHUTTING_DOWN
-        if artifact not in self.students:
+        if request.artifact not in self.students:
             return Refusal.NOT_LOADED
-        characters = sum(map(len, texts))
-        if len(texts) > self.queue_inputs or characters > MAX_QUEUE_BYTES:
+        if count > self.queue_inputs or characters > MAX_QUEUE_BYTES:
             return Refusal.TOO_LARGE
-        if self._inputs + len(texts) > self.queue_inputs or self._characters + characters > MAX_QUEUE_BYTES:
+        if self._inputs + count > self.queue_inputs or self._characters + characters > MAX_QUEUE_BYTES:
             return Refusal.QUEUE_FULL
         return None
 
-    async def _tokenize_forever(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
-        while True:
-            await self._raw_arrived.wait()
-            taken = [self._raw.popleft() for _ in range(min(len(self._raw), MAX_TOKENIZED_TOGETHER))]
-            if not self._raw:
-                self._raw_arrived.clear()
-            self._characters -= sum(len(entry.text) for entry in taken)
-            for entry, waiting in await loop.run_in_executor(thread, _tokenize, dict(self.students), taken):
-                self._admit(entry, waiting)
+    # --- what each idle thread does next ---------------------------------------------------------------
 
-    def _admit(self, entry: _Raw, waiting: Waiting | Refusal | Observation) -> None:
-        """A tokenised input waits for its batch; one that failed has its answer already."""
-        if isinstance(waiting, Waiting):
-            self._ready.append(waiting)
-            self._ready_arrived.set()
-        elif isinstance(waiting, Refusal):
-            self._refuse_open(entry.request, waiting)
-        else:
-            self._answer(entry.request, entry.place, waiting)
+    def _go_on(self) -> None:
+        if self._threads is None:
+            return
+        tokenize, model = self._threads
+        if not self._inferring:
+            self._infer_next(model)
+        if not self._tokenizing and (raw := self._take_raw()):
+            self._tokenizing = True
+            call = partial(prepare, dict(self.students), raw)
+            tokenize.do(call, self._prepared, partial(self._failed, [one.number for one in raw]))
 
-    async def _infer_forever(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
-        while True:
-            await self._ready_arrived.wait()
-            choice = choose(self._open_ones(), self.max_batch_tokens, loop.time())
-            self._ready = list(choice.left)
-            if not self._ready:
-                self._ready_arrived.clear()
-            for entry in choice.expired:
-                self._refuse_open(entry.request, Refusal.DEADLINE)
-            if choice.batch:
-                await self._infer(loop, thread, choice.batch)
+    def _infer_next(self, model: Worker) -> None:
+        now = asyncio.get_running_loop().time()
+        for entry in self._waiting.expired(now):
+            self._refuse(entry.request, Refusal.DEADLINE)
+        students, options = dict(self.students), quiet_run()
+        if chosen := self._waiting.next_batch(self.max_batch_tokens):
+            call = partial(infer_batch, students, *chosen, options)
+            self._start_run(model, call, options, [entry.request for entry in chosen[1]])
+        elif not self._tokenizing and (raw := self._take_raw()):
+            call = partial(prepare_and_infer, students, raw, self.max_batch_tokens, options)
+            self._start_run(model, call, options, [one.number for one in raw])
 
-    async def _infer(
-        self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor, batch: tuple[Waiting, ...]
+    def _start_run(
+        self,
+        model: Worker,
+        call: Callable[[], Prepared],
+        options: onnxruntime.RunOptions,
+        requests: Sequence[int],
     ) -> None:
-        student = self.students.get(batch[0].artifact)
-        if student is None:  # unloaded since it was admitted
-            for entry in batch:
-                self._refuse_open(entry.request, Refusal.NOT_LOADED)
+        self._inferring, self._options = True, options
+        self.counts["runs"] += 1
+        self._watch = asyncio.get_running_loop().call_later(self.run_seconds, self._end_run, options)
+        model.do(call, self._inferred, partial(self._model_failed, requests))
+
+    def _take_raw(self) -> list[Raw]:
+        """Requests to tokenise together: those that callers wait for alone, where there are any."""
+        now = asyncio.get_running_loop().time()
+        queue = self._urgent or self._shadow
+        taken: list[Raw] = []
+        inputs = 0
+        while queue and (not taken or inputs + len(queue[0].texts) <= MAX_TOKENIZED_TOGETHER):
+            raw = queue.popleft()
+            self._characters -= sum(map(len, raw.texts))
+            if raw.deadline <= now:
+                self._refuse(raw.number, Refusal.DEADLINE)
+            else:
+                taken.append(raw)
+                inputs += len(raw.texts)
+        return taken
+
+    # --- what the threads report -----------------------------------------------------------------------
+
+    def _prepared(self, prepared: Prepared) -> None:
+        self._tokenizing = False
+        self._note(prepared)
+
+    def _inferred(self, prepared: Prepared) -> None:
+        self._run_ended()
+        self._note(prepared)
+
+    def _failed(self, requests: Sequence[int]) -> None:
+        self._tokenizing = False
+        self._refuse_all(requests)
+
+    def _model_failed(self, requests: Sequence[int]) -> None:
+        self._run_ended()
+        self._refuse_all(requests)
+
+    def _run_ended(self) -> None:
+        self._inferring = False
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _end_run(self, options: onnxruntime.RunOptions) -> None:
+        """Within one operator the run is over; a process whose operator never ends has to be replaced."""
+        options.terminate = True
+        log.error("A batch is ended after student.run_seconds = %g. action=run_ended", self.run_seconds)
+        self._watch = asyncio.get_running_loop().call_later(LAST_SECONDS, _give_up)
+
+    def _refuse_all(self, requests: Sequence[int]) -> None:
+        for number in requests:
+            self._refuse(number, Refusal.FAILED)
+        self._go_on()
+
+    def _note(self, prepared: Prepared) -> None:
+        self._waiting.take_over(prepared.waiting)
+        for number, place, what in prepared.said:
+            if isinstance(what, Refusal):
+                self._refuse(number, what)
+            else:
+                self._answer(number, place, what)
+        self._go_on()
+
+    def _answer(self, number: int, place: int, observation: Observation) -> None:
+        opened = self._open.get(number)
+        if opened is None:  # another input of the request passed its deadline
             return
-        self.counts["batches"] += 1
-        observations = await loop.run_in_executor(thread, student.infer, [entry.row for entry in batch])
-        for entry, observation in zip(batch, observations, strict=True):
-            self._answer(entry.request, entry.place, observation)
+        opened.observations[place] = observation
+        opened.missing -= 1
+        if not opened.missing:
+            self._close(number, "answered")
+            opened.reply(tuple([one for one in opened.observations if one is not None]))
 
-    def _open_ones(self) -> list[Waiting]:
-        """Without the inputs of requests that were refused meanwhile."""
-        return [entry for entry in self._ready if entry.request in self._open]
+    def _refuse(self, number: int, refusal: Refusal) -> None:
+        opened = self._open.get(number)
+        if opened is not None:
+            self._close(number, refusal)
+            opened.reply(refusal)
 
-    def _answer(self, request: int, place: int, observation: Observation) -> None:
-        waiting = self._open.get(request)
-        if waiting is None:  # another input of the request passed its deadline
-            return
-        waiting.observations[place] = observation
-        waiting.missing -= 1
-        if not waiting.missing:
-            self._close(request, "answered")
-            waiting.reply(tuple(o for o in waiting.observations if o is not None))
-
-    def _refuse_open(self, request: int, refusal: Refusal) -> None:
-        waiting = self._open.get(request)
-        if waiting is not None:
-            self._close(request, refusal)
-            waiting.reply(refusal)
-
-    def _close(self, request: int, outcome: str) -> None:
-        inputs = len(self._open.pop(request).observations)
+    def _close(self, number: int, outcome: str) -> None:
+        inputs = len(self._open.pop(number).observations)
         self._inputs -= inputs
         self.counts[outcome] += inputs
 
 
-def _tokenize(
-    students: Mapping[str, Student], entries: Sequence[_Raw]
-) -> list[tuple[_Raw, Waiting | Refusal | Observation]]:
-    """In the tokenising thread: each input with its row, or with why there is none."""
-    tokenized: list[tuple[_Raw, Waiting | Refusal | Observation]] = []
-    for artifact in dict.fromkeys(entry.artifact for entry in entries):
-        same = [entry for entry in entries if entry.artifact == artifact]
-        student = students.get(artifact)
-        if student is None:
-            tokenized += [(entry, Refusal.NOT_LOADED) for entry in same]
-        else:
-            tokenized += _tokenize_for(student, same)
-    return tokenized
-
-
-def _tokenize_for(student: Student, entries: Sequence[_Raw]) -> list[tuple[_Raw, Waiting | Observation]]:
-    try:
-        rows = student.tokenize([entry.text for entry in entries])
-    except Exception as error:  # the tokenizer raises nothing narrower
-        if len(entries) > 1:
-            return [pair for entry in entries for pair in _tokenize_for(student, [entry])]
-        log.warning("A text of %d characters: %s. action=tokenize_failed", len(entries[0].text), error)
-        return [(entries[0], Observation(None, ObservationError.STUDENT_FAILED))]
-    return [
-        (entry, Waiting(entry.request, entry.place, entry.artifact, row, entry.deadline))
-        for entry, row in zip(entries, rows, strict=True)
-    ]
+def _give_up() -> None:
+    log.critical("A batch that was ended still runs: the process gives up. action=stuck")
+    os._exit(STUCK_STATUS)  # the thread in it cannot be ended otherwise

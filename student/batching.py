@@ -1,57 +1,76 @@
 """Which waiting inputs run together: the most urgent one and others of about its length.
 
-Pure functions over tokenised inputs. A batch costs its padded size, rows times the longest row.
+A batch costs its padded size, rows times the longest row, so rows of one length class share it. Inputs that a
+caller waits for go first; within each urgency the earliest deadline does, so no length class starves another.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 from student.tokens import TokenIds
 
 SHORTEST_CLASS = 16  # tokens; rows up to here share a batch whatever their length
 
+Company = tuple[bool, str, int]  # shadow (False first), artifact, length class: what inputs of a batch share
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One tokenised input of one request."""
 
+class Waiting(NamedTuple):
+    """One tokenised input of one request. Ordered by deadline, then by arrival."""
+
+    deadline: float  # event-loop time
+    number: int  # of its arrival: never twice
     request: int  # the server's own number of the request
     place: int  # of the input within the request
-    artifact: str
     row: TokenIds
-    deadline: float  # event-loop time
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What becomes of everything that waits: every input is in exactly one of the three."""
+class Buckets:
+    """Everything that is tokenised and waits, one heap for each company."""
 
-    batch: tuple[Waiting, ...]
-    expired: tuple[Waiting, ...]  # whose deadline has passed; nobody waits for them any more
-    left: tuple[Waiting, ...]
+    def __init__(self) -> None:
+        self._heaps: dict[Company, list[Waiting]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._heaps)
 
-def choose(waiting: Sequence[Waiting], max_batch_tokens: int, now: float) -> Choice:
-    """The next batch: the input with the earliest deadline, then others in the order of their deadlines.
+    def add(self, artifact: str, shadow: bool, entry: Waiting) -> None:
+        company = shadow, artifact, length_class(len(entry.row))
+        heappush(self._heaps.setdefault(company, []), entry)
 
-    Companions share its artifact and its length class, so that padding at most doubles a row above
-    SHORTEST_CLASS. A single row longer than `max_batch_tokens` runs alone.
-    """
-    alive = sorted((entry for entry in waiting if entry.deadline > now), key=lambda entry: entry.deadline)
-    expired = tuple(entry for entry in waiting if entry.deadline <= now)
-    batch: list[Waiting] = []
-    left: list[Waiting] = []
-    longest = 0
-    company = _company(alive[0]) if alive else None
-    for entry in alive:
-        padded = max(longest, len(entry.row))
-        fits = padded * (len(batch) + 1) <= max_batch_tokens and _company(entry) == company
-        if not batch or fits:
-            batch.append(entry)
-            longest = padded
-        else:
-            left.append(entry)
-    return Choice(tuple(batch), expired, tuple(left))
+    def take_over(self, other: "Buckets") -> None:
+        for company, entries in other._heaps.items():
+            heap = self._heaps.setdefault(company, [])
+            for entry in entries:
+                heappush(heap, entry)
+
+    def expired(self, now: float) -> list[Waiting]:
+        """Take out what nobody waits for any more."""
+        found: list[Waiting] = []
+        for company, heap in list(self._heaps.items()):
+            while heap and heap[0].deadline <= now:
+                found.append(heappop(heap))
+            if not heap:
+                del self._heaps[company]
+        return found
+
+    def next_batch(self, max_batch_tokens: int) -> tuple[str, list[Waiting]] | None:
+        """Take out an artifact's next batch: the most urgent input and its company, by deadline.
+
+        A single row longer than `max_batch_tokens` runs alone.
+        """
+        if not self._heaps:
+            return None
+        company = min(self._heaps, key=lambda company: (company[0], self._heaps[company][0]))
+        heap = self._heaps[company]
+        batch = [heappop(heap)]
+        longest = len(batch[0].row)
+        while heap and max(longest, len(heap[0].row)) * (len(batch) + 1) <= max_batch_tokens:
+            batch.append(heappop(heap))
+            longest = max(longest, len(batch[-1].row))
+        if not heap:
+            del self._heaps[company]
+        return company[1], batch
 
 
 def split(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
@@ -66,10 +85,8 @@ def split(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
 
 
 def length_class(length: int) -> int:
-    """Lengths up to 16, 32, 64, ... tokens."""
-    return (max(length, SHORTEST_CLASS) - 1).bit_length()
-
-
-def _company(entry: Waiting) -> tuple[str, int]:
-    """What inputs of one batch have in common."""
-    return entry.artifact, length_class(len(entry.row))
+    """The longest row of its class: 16, 24, 32, 48, 64, 96, ... tokens, so that padding adds at most a half."""
+    longest = SHORTEST_CLASS
+    while longest < length:
+        longest = longest * 3 // 2 if longest & (longest - 1) == 0 else longest * 4 // 3
+    return longest

@@ -8,7 +8,16 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from student.wire import Frames, Refusal, Response, StudentReply, WireError, read_reply, request_frame
+from student.wire import (
+    Frames,
+    Refusal,
+    Response,
+    StudentReply,
+    StudentRequest,
+    WireError,
+    read_reply,
+    request_frame,
+)
 
 MAX_OUTSTANDING = 4096  # requests sent and not answered; above it they are refused as queue_full
 MAX_BUFFERED_BYTES = 8 * 2**20  # written here and not yet taken by the student; likewise
@@ -48,8 +57,12 @@ class StudentClient:
         """Requests that wait for their reply."""
         return len(self._pending)
 
-    def ask(self, artifact: str, texts: Sequence[str], deadline_seconds: float) -> asyncio.Future[Response]:
+    def ask(
+        self, artifact: str, texts: Sequence[str], deadline_seconds: float, *, urgent: bool = False
+    ) -> asyncio.Future[Response]:
         """Await it for one observation per text, or a refusal; it never carries an exception.
+
+        An urgent request, one that a caller waits for, goes before all others.
 
         A future, not a coroutine, so that a caller who only wants a callback needs no task.
         """
@@ -59,7 +72,7 @@ class StudentClient:
         if refusal is None:
             self._next_id += 1
             deadline_ms = max(1, round(deadline_seconds * 1000))
-            frame = request_frame(self._next_id, artifact, tuple(texts), deadline_ms)
+            frame = request_frame(StudentRequest(self._next_id, artifact, tuple(texts), deadline_ms, urgent))
             if not isinstance(frame, Refusal):
                 timer = loop.call_later(deadline_seconds, self._expire, self._next_id)
                 self._pending[self._next_id] = future, timer

@@ -13,10 +13,11 @@ from ledger.configuration import Configuration
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
 from ledger.heartbeats import leave_heartbeat
 from ledger.schema import SchemaTooNew
-from student.loading import Problem, Wanted, load, next_steps, read_wanted
+from student.loading import Problem, Wanted, load, marked, next_steps, read_wanted, taken_mark
 from student.session import Student
 
 POLL_SECONDS = 0.25
+SUSPECT_SECONDS = 600.0
 HEARTBEAT_SECONDS = 5.0  # at most; a change is reported at once
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Following:
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
+        self._blame_the_last_death()
         engine = open_control_file_read_only(self.configuration.deployment.data_directory)
         tasks = [task.name for task in self.configuration.task]
         reported_at, changed = 0.0, True
@@ -67,9 +69,10 @@ class Following:
             log.info("%s no longer answers. action=unloaded", artifact)
         for entry in steps.load:
             data_directory = self.configuration.deployment.data_directory
-            outcome = await loop.run_in_executor(
-                thread, load, entry, data_directory, self.configuration.student
-            )
+            with marked(data_directory, entry):
+                outcome = await loop.run_in_executor(
+                    thread, load, entry, data_directory, self.configuration.student
+                )
             self._loaded(entry, outcome)
         return bool(steps.forget or steps.unload or steps.load)
 
@@ -83,13 +86,27 @@ class Following:
         self._problems.pop(wanted.artifact, None)
         self._digests[wanted.artifact] = wanted.manifest_digest
         self.students[wanted.artifact] = outcome
-        log.info("%s answers from now on. action=loaded", wanted.artifact)
+        log.info(
+            "%s answers from now on, on %s. action=loaded", wanted.artifact, ", ".join(outcome.providers)
+        )
+
+    def _blame_the_last_death(self) -> None:
+        """An artifact that takes the process with it while it is loaded would do so at every start."""
+        suspect = taken_mark(self.configuration.deployment.data_directory)
+        if suspect is not None:
+            message = (
+                f"the last student process ended while it loaded {suspect.artifact}; it is tried again"
+                f" after {SUSPECT_SECONDS:g} s, so that the others can answer"
+            )
+            log.error("%s. action=suspect", message)
+            self._problems[suspect.artifact] = Problem(suspect, message, time.monotonic() + SUSPECT_SECONDS)
 
     def _leave_heartbeat(self) -> None:
         """In the loading thread. A control file that cannot be written costs the heartbeat, nothing else."""
         report = {
             "pid": os.getpid(),
             "loaded": sorted(self._digests),
+            "providers": {artifact: student.providers for artifact, student in self.students.items()},
             "problems": {artifact: problem.message for artifact, problem in self._problems.items()},
             "inputs": dict(self.inputs),
         }

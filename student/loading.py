@@ -5,7 +5,8 @@ A bad artifact is a problem with a sentence, not an exception: the others go on 
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,34 @@ def load(wanted: Wanted, data_directory: Path, settings: StudentSection) -> Stud
     except Exception as error:  # a folder of unknown content must not end the process
         message = str(error) if isinstance(error, ArtifactError) else f"{folder}: {error!r}"
         return Problem(wanted, message, time.monotonic() + RETRY_SECONDS)
+
+
+@contextmanager
+def marked(data_directory: Path, wanted: Wanted) -> Iterator[None]:
+    """Leave a mark on disk while an artifact is loaded: it stays only if the process dies meanwhile."""
+    path = _mark_path(data_directory)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{wanted.artifact} {wanted.manifest_digest}")
+    except OSError as error:  # a full disk: nobody is blamed then
+        log.warning("%s cannot be written: %s. action=mark_failed", path, error)
+    yield
+    path.unlink(missing_ok=True)
+
+
+def taken_mark(data_directory: Path) -> Wanted | None:
+    """What was being loaded when the last process died, once."""
+    path = _mark_path(data_directory)
+    try:
+        artifact, digest = path.read_text().split(" ")
+        path.unlink()
+    except (OSError, ValueError):
+        return None
+    return Wanted(artifact, digest)
+
+
+def _mark_path(data_directory: Path) -> Path:
+    return data_directory / "run" / "student.loading"
 
 
 def _waits(problem: Problem | None, wanted: Wanted, now: float) -> bool:

@@ -29,7 +29,9 @@ async def serve(configuration: Configuration, path: Path) -> None:
     loop = asyncio.get_running_loop()
     settings = configuration.student
     following = Following(configuration)
-    answering = Answering(following.students, settings.queue_inputs, settings.max_batch_tokens)
+    answering = Answering(
+        following.students, settings.queue_inputs, settings.max_batch_tokens, settings.run_seconds
+    )
     following.inputs = answering.counts
     with _owning(path):
         server = await loop.create_unix_server(lambda: _Connection(loop, answering), sock=_listen(path))
@@ -58,8 +60,7 @@ class _Connection(asyncio.Protocol):
         try:
             for frame in self._frames.feed(chunk):
                 request = read_request(frame)
-                deadline = self._loop.time() + request.deadline_ms / 1000
-                self._answering.submit(request.artifact, request.texts, deadline, self._replier(request))
+                self._answering.submit(request, self._replier(request))
         except WireError as error:
             log.error("A gateway speaks another protocol: %s. action=gateway_protocol", error)
             if self._transport is not None:

@@ -1,6 +1,7 @@
 """One loaded student: a verified artifact, its tokenizer and an ONNX Runtime session."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +10,20 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, ArtifactError, Manifest, verify
 from ledger.configuration import StudentSection
-from ledger.observation import Observation, ObservationError, observe
+from ledger.observation import SUM_TOLERANCE, Observation, ObservationError, observe
 from student.batching import split
-from student.tokens import TokenIds, load_tokenizer, pad, tokenize
+from student.providers import ProviderMissing, providers_of, refuse_fallback
+from student.tokens import HeadFirst, TokenIds, head_first, load_tokenizer, pad
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
 INPUTS = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}  # each [batch, seq]
 OUTPUTS = {"logits": "tensor(float)", "probs": "tensor(float)"}  # each [batch, classes]
 WARM_UP_TEXTS = ("a", "the first words of a text that the student reads before anybody waits for it")
+WARM_UP_ROWS = 64
 
+Probabilities = NDArray[np.float32]  # [batch, classes]
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class Student:
     """
 
     manifest: Manifest
-    tokenizer: Tokenizer
+    tokens: HeadFirst
     session: onnxruntime.InferenceSession
     max_batch_tokens: int
 
@@ -50,22 +48,34 @@ class Student:
         tokenizer = load_tokenizer(folder / TOKENIZER_FILE, manifest.max_tokens)
         session = _open_session(folder / MODEL_FILE, settings)
         _check_signature(session, len(manifest.classes), folder)
-        student = cls(manifest, tokenizer, session, settings.max_batch_tokens)
-        student._warm_up(folder)
+        tokens = head_first(tokenizer, manifest.max_tokens)
+        student = cls(manifest, tokens, session, settings.max_batch_tokens)
+        student._warm_up(folder, settings.run_seconds)
         return student
 
-    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        return tokenize(self.tokenizer, texts)
+    @property
+    def providers(self) -> list[str]:
+        """What runs it, the first one first."""
+        return list(self.session.get_providers())
 
-    def infer(self, rows: Sequence[TokenIds]) -> list[Observation]:
-        """One batch of tokenised texts, padded to its longest row; where it fails, each row alone."""
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        return self.tokens.rows(texts)
+
+    def infer(
+        self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions | None = None
+    ) -> list[Observation]:
+        """One batch of tokenised texts, padded to its longest row; where it fails, each row alone.
+
+        `options.terminate`, set by another thread, ends it within one operator: nothing is tried again then.
+        """
+        options = options or quiet_run()
         try:
-            return self._observe(rows)
+            return self._observe(rows, options)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
-            if len(rows) > 1:
-                return [observation for row in rows for observation in self.infer([row])]
+            if len(rows) > 1 and not options.terminate:
+                return [observation for row in rows for observation in self.infer([row], options)]
             log.warning("An input of %d tokens failed: %s. action=inference_failed", len(rows[0]), error)
-            return [Observation(None, ObservationError.STUDENT_FAILED)]
+            return [Observation(None, ObservationError.STUDENT_FAILED)] * len(rows)
 
     def answer(self, texts: Sequence[str]) -> list[Observation]:
         """One observation per text, in order, run in batches of similar lengths."""
@@ -75,26 +85,35 @@ class Student:
             observations.update(zip(batch, self.infer([rows[index] for index in batch]), strict=True))
         return [observations[index] for index in range(len(rows))]
 
-    def _observe(self, rows: Sequence[TokenIds]) -> list[Observation]:
-        probabilities = self._run(rows)
+    def _observe(self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions) -> list[Observation]:
+        probabilities = self._run(rows, options)
         if len(probabilities) != len(rows):
             raise ValueError(f"{len(rows)} rows were answered with shape {probabilities.shape}")
         class_count = len(self.manifest.classes)
+        if _are_distributions(probabilities, class_count):
+            return [Observation(tuple(row)) for row in probabilities.tolist()]
         return [observe(row, class_count) for row in probabilities.tolist()]
 
-    def _run(self, rows: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def _run(self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions) -> Probabilities:
         ids, mask = pad(rows)
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        (probabilities,) = self.session.run(["probs"], inputs, _quiet_run())
+        (probabilities,) = self.session.run(["probs"], {"input_ids": ids, "attention_mask": mask}, options)
         return np.asarray(probabilities, dtype=np.float32)
 
-    def _warm_up(self, folder: Path) -> None:
-        """The first runs allocate and compile; what fails on plain words would fail on every request."""
+    def _warm_up(self, folder: Path, seconds: float) -> None:
+        """The first runs of a shape allocate and compile; what fails here would fail on every request."""
         expected = (len(WARM_UP_TEXTS), len(self.manifest.classes))
+        options = quiet_run()
+        alarm = threading.Timer(seconds, setattr, (options, "terminate", True))
+        alarm.start()
         try:
-            probabilities = self._run(self.tokenize(WARM_UP_TEXTS))
+            probabilities = self._run(self.tokenize(WARM_UP_TEXTS), options)
+            for rows in self._warm_up_batches():
+                self._warm_up_shape(rows, options, folder)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
-            raise ArtifactError(f"{folder / MODEL_FILE} failed on its first texts: {error}") from error
+            why = f"no end after student.run_seconds = {seconds:g}" if options.terminate else str(error)
+            raise ArtifactError(f"{folder / MODEL_FILE} failed on its first texts: {why}") from error
+        finally:
+            alarm.cancel()
         if probabilities.shape != expected:
             raise ArtifactError(
                 f"{folder / MODEL_FILE} answered {expected[0]} texts with probs of shape"
@@ -107,44 +126,55 @@ class Student:
                     f" {observation.error} in {probabilities.tolist()}"
                 )
 
+    def _warm_up_shape(self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions, folder: Path) -> None:
+        """One that fails, for want of memory as a rule, costs such inputs their answer and nothing else."""
+        try:
+            self._run(rows, options)
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            if options.terminate:
+                raise
+            shape = f"{len(rows)} rows of {len(rows[0])} tokens"
+            log.warning("%s fails on %s: %s. action=warm_up_failed", folder, shape, error)
 
-def _quiet_run() -> onnxruntime.RunOptions:
+    def _warm_up_batches(self) -> list[list[TokenIds]]:
+        """The shapes at the edges: the longest row, and as many short ones as a batch may hold."""
+        word = self.tokenize(WARM_UP_TEXTS[:1])[0]
+        longest = (word * self.manifest.max_tokens)[: self.manifest.max_tokens]
+        return [[longest], [word] * max(1, min(WARM_UP_ROWS, self.max_batch_tokens // len(word)))]
+
+
+def _are_distributions(probabilities: Probabilities, classes: int) -> bool:
+    """Whether every row is fit to compare; NaN fails each comparison."""
+    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
+        return False
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    return bool(
+        probabilities.min() >= 0 and probabilities.max() <= 1 and abs(sums - 1).max() <= SUM_TOLERANCE
+    )
+
+
+def quiet_run() -> onnxruntime.RunOptions:
     """What fails is raised; ONNX Runtime would also print it, in colours."""
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4
     return options
 
 
-def providers_of(settings: StudentSection) -> list[str]:
-    """ONNX Runtime's names of the configured providers. Raises ArtifactError when one is not installed."""
-    available = onnxruntime.get_available_providers()
-    missing = [provider for provider in settings.providers if PROVIDERS[provider] not in available]
-    if missing:
-        raise ArtifactError(
-            f"student.providers = {list(settings.providers)}: this onnxruntime lacks"
-            f" {[PROVIDERS[provider] for provider in missing]}, it has {available};"
-            " correct the setting or install the other onnxruntime (extra cpu or gpu)"
-        )
-    return [PROVIDERS[provider] for provider in settings.providers]
-
-
 def _open_session(path: Path, settings: StudentSection) -> onnxruntime.InferenceSession:
-    providers = providers_of(settings)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a plan for each shape ever seen, where shapes never repeat
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle must cost nothing
     try:
+        providers = providers_of(settings.providers)
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session.disable_fallback()
+        refuse_fallback(providers, session.get_providers())
+    except ProviderMissing as error:
+        raise ArtifactError(f"{path}: {error}") from error
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         raise ArtifactError(f"{path} cannot be loaded by ONNX Runtime: {error}") from error
-    session.disable_fallback()
-    active = session.get_providers()
-    if active[0] != providers[0]:  # a provider whose libraries fail to load is dropped with a warning only
-        raise ArtifactError(
-            f"{path} would run on {active[0]} where student.providers asks for {providers[0]};"
-            " see the log for what kept it from loading, or change student.providers"
-        )
     return session
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ledger.observation import Observation, ObservationError
+from ledger.observation import Observation, ObservationError, observe
 
 MAX_FRAME_BYTES = 32 * 2**20
 MAX_SOCKET_PATH_BYTES = 100  # Linux's sun_path holds 108, others less
@@ -32,6 +32,7 @@ class Refusal(StrEnum):
     DEADLINE = "deadline"  # not answered in time
     NOT_LOADED = "not_loaded"  # the artifact is unknown, not yet loaded, or could not be loaded
     TOO_LARGE = "too_large"  # the request exceeds a frame, or the queue as a whole
+    LOOP = "loop"  # said of a remote student: its url leads back to the gateway
     FAILED = "failed"  # the model raised, or the request could not be read
     SHUTTING_DOWN = "shutting_down"
     STUDENT_DOWN = "student_down"  # said by the client: no connection, or lost while waiting
@@ -48,6 +49,7 @@ class StudentRequest:
     artifact: str
     texts: tuple[str, ...]
     deadline_ms: int  # from arrival; after it nobody waits for the answer
+    urgent: bool = False  # a caller waits: goes before every request that is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,10 @@ def socket_path(data_directory: Path) -> Path:
     return folder / "student.sock"
 
 
-def request_frame(id: int, artifact: str, texts: tuple[str, ...], deadline_ms: int) -> bytes | Refusal:
+def request_frame(request: StudentRequest) -> bytes | Refusal:
     """The bytes of one request; refused as too large above a frame, as failed when a text is not Unicode."""
-    document = {"id": id, "artifact": artifact, "texts": texts, "deadline_ms": deadline_ms}
     try:
-        body = orjson.dumps(document)
+        body = orjson.dumps(request)
     except TypeError:  # a lone surrogate
         return Refusal.FAILED
     return _LENGTH.pack(len(body)) + body if len(body) <= MAX_FRAME_BYTES else Refusal.TOO_LARGE
@@ -104,14 +105,16 @@ def read_request(body: bytes) -> StudentRequest:
     try:
         document = orjson.loads(body)
         id, artifact, deadline_ms = document["id"], document["artifact"], document["deadline_ms"]
-        texts = tuple(document["texts"])
+        texts, urgent = tuple(document["texts"]), document["urgent"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise WireError(f"{body[:80]!r} is no request: {error!r}") from error
     if not (isinstance(id, int) and isinstance(artifact, str) and isinstance(deadline_ms, int)):
         raise WireError(f"{body[:80]!r} is no request: id, artifact or deadline_ms is of the wrong type")
+    if not isinstance(urgent, bool):
+        raise WireError(f"{body[:80]!r} is no request: urgent is neither true nor false")
     if not all(isinstance(text, str) for text in texts):
         raise WireError(f"{body[:80]!r} is no request: its texts are not all strings")
-    return StudentRequest(id, artifact, texts, deadline_ms)
+    return StudentRequest(id, artifact, texts, deadline_ms, urgent)
 
 
 def read_reply(body: bytes) -> StudentReply:
@@ -127,9 +130,12 @@ def read_reply(body: bytes) -> StudentReply:
 
 
 def _read_observation(entry: Any) -> Observation:
+    """An observation that is fit to compare, whatever the other side wrote."""
     if isinstance(entry, str):
         return Observation(None, ObservationError(entry))
-    return Observation(tuple(entry))
+    if None in entry:  # JSON writes NaN as null
+        return Observation(None, ObservationError.NOT_FINITE)
+    return observe(entry, len(entry))
 
 
 class Frames:

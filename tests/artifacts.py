@@ -58,6 +58,7 @@ def tiny_artifact(
     always_nan: bool = False,
     graph_classes: int | None = None,
     busy_rounds: int = 0,
+    allocate_bytes: int = 0,
     teacher_epoch: str = "1",
     seed: int = 1,
 ) -> TinyArtifact:
@@ -66,7 +67,8 @@ def tiny_artifact(
     `keywords` maps a word to its class and confidence; by default every class's own name, at 0.9.
     `thresholds` is the certificate, by default 0.6 for the overall slice. `graph_classes` other than the
     number of classes makes an artifact of the wrong shape, `always_nan` one that fails its warm-up, and
-    `busy_rounds` a slow one (about a third of a millisecond each). `seed` tells artifacts apart.
+    `busy_rounds` a slow one (about a third of a millisecond each), `allocate_bytes` one that asks for so much
+    memory with every batch. `seed` tells artifacts apart.
     """
     keywords = keywords or {name.lower(): (name, DEFAULT_CONFIDENCE) for name in classes}
     words = ["[UNK]", *keywords, NAN_WORD]
@@ -75,7 +77,7 @@ def tiny_artifact(
         table[:] = np.nan
     with tempfile.TemporaryDirectory() as building:
         folder = Path(building)
-        onnx.save(_model(table, busy_rounds), folder / MODEL_FILE)
+        onnx.save(_model(table, busy_rounds, allocate_bytes), folder / MODEL_FILE)
         _tokenizer([*words, FAILING_WORD]).save(str(folder / TOKENIZER_FILE))
         manifest = _manifest(task, classes, max_tokens, thresholds or {OVERALL: 0.6}, teacher_epoch, seed)
         digest = seal(folder, manifest)
@@ -135,7 +137,7 @@ def _word_table(
     return table
 
 
-def _model(table: np.ndarray, busy_rounds: int) -> onnx.ModelProto:
+def _model(table: np.ndarray, busy_rounds: int, allocate_bytes: int) -> onnx.ModelProto:
     """logits = sum over tokens of table[token] * mask; probs = softmax(logits)."""
     width = table.shape[1]
     nodes = [
@@ -145,6 +147,7 @@ def _model(table: np.ndarray, busy_rounds: int) -> onnx.ModelProto:
         helper.make_node("Mul", ["rows", "wide_mask"], ["masked"]),
         helper.make_node("ReduceSum", ["masked", "tokens"], ["summed"], keepdims=0),
         *_busy_nodes(busy_rounds),
+        *_greedy_nodes(allocate_bytes),
         helper.make_node("Add", ["summed", "nothing"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probs"], axis=-1),
     ]
@@ -152,10 +155,11 @@ def _model(table: np.ndarray, busy_rounds: int) -> onnx.ModelProto:
         "table": table,
         "last": np.array([2], dtype=np.int64),
         "tokens": np.array([1], dtype=np.int64),
-        **({} if busy_rounds else {"nothing": np.zeros(1, dtype=np.float32)}),
+        **({} if busy_rounds or allocate_bytes else {"nothing": np.zeros(1, dtype=np.float32)}),
         **({"rounds": np.array(busy_rounds, dtype=np.int64)} if busy_rounds else {}),
         **({"square": np.zeros((200, 200), dtype=np.float32)} if busy_rounds else {}),
         **({"always": np.array(True)} if busy_rounds else {}),
+        **({"floats": np.array([allocate_bytes // 4], dtype=np.int64)} if allocate_bytes else {}),
     }
     graph = helper.make_graph(
         nodes,
@@ -200,6 +204,18 @@ def _busy_nodes(rounds: int) -> list[onnx.NodeProto]:
         helper.make_node("Mul", ["square", "one"], ["start"]),
         helper.make_node("Loop", ["rounds", "always", "start"], ["end"], body=body),
         helper.make_node("ReduceMax", ["end"], ["nothing"], keepdims=0),
+    ]
+
+
+def _greedy_nodes(size: int) -> list[onnx.NodeProto]:
+    """That many bytes of zeros, asked for anew with every batch: how many depends on the mask."""
+    if not size:
+        return []
+    return [
+        helper.make_node("ReduceMax", ["attention_mask"], ["present"], keepdims=0),
+        helper.make_node("Mul", ["floats", "present"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceMax", ["zeros"], ["nothing"], keepdims=0),
     ]
 
 

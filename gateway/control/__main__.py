@@ -18,6 +18,7 @@ from gateway.control.rollout import tick
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
 from ledger.heartbeats import leave_heartbeat
+from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 
 logger = logging.getLogger("gateway.control")
@@ -31,13 +32,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="gateway.control", description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("stillgate.toml"))
     path: Path = parser.parse_args().config
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr("control")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are said here
     try:
         configuration = load(path)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
+    log_to_stderr("control", configuration.deployment.log_format)
     try:
         return run(configuration)
     except (SchemaTooNew, SQLAlchemyError, OSError) as error:

@@ -1,6 +1,7 @@
 """The status document: what serves now, whether the student is safe, and who must act."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -13,6 +14,7 @@ from gateway.control.evidence import monitor_silence
 from gateway.control.views import RECENT_WINDOWS, TaskView, view_task
 from ledger.clock import now_us
 from ledger.control_file import transaction
+from ledger.coverage_file import read_coverage
 from ledger.tables import HeartbeatRow
 
 QUIET_SECONDS = 15.0  # a process silent for longer is shown as such
@@ -39,7 +41,27 @@ def status_document(control: Control, person: Person) -> dict[str, Any]:
         "recent_seconds": RECENT_WINDOWS * control.configuration.monitor.window_seconds,
         "processes": processes,
         "gateways": [_gateway(gateway) for gateway in accounts],
+        "shadow": shadow_coverage(control.configuration.deployment.data_directory),
     }
+
+
+def shadow_coverage(data_directory: Path) -> list[dict[str, Any]]:
+    """What each student's measured divergence rests on, for each gateway since its start; counts of exchanges."""
+    return [
+        {
+            "gateway": report["gateway"],
+            "since_us": report["since_us"],
+            "at_us": report["at_us"],
+            **student,
+            "coverage": {
+                name: answered / eligible
+                for name, (eligible, answered) in student["slices"].items()
+                if eligible
+            },
+        }
+        for report in read_coverage(data_directory)
+        for student in report["students"]
+    ]
 
 
 def _processes(session: Session) -> list[dict[str, Any]]:

@@ -1,12 +1,26 @@
 """Exchanges as the event loop hands them over, and a recorder's accounts once nothing is pending."""
 
+import asyncio
+from pathlib import Path
+
 from gateway.captured import Assignment, Body, Captured
 from gateway.record import Accounting, Recorder
-from gateway.routes import Routes
+from gateway.routes import Routes, routes_of
+from gateway.upstream import Pools
+from ledger.configuration import load
 from ledger.exchange import Outcome, ServedBy
-from tests.gateway.running import wait_until
+from tests.gateway.running import wait_until, write_configuration
 
 REPLY = b'[{"label":"billing","score":0.7},{"label":"shipping","score":0.2},{"label":"other","score":0.1}]'
+
+
+def routes_in(directory: Path) -> Routes:
+    """The routes of a configuration whose teacher nobody asks; connections are pooled by event loop."""
+
+    async def routes() -> Routes:
+        return routes_of(load(write_configuration(directory, "http://127.0.0.1:9")[0]), Pools())
+
+    return asyncio.run(routes())
 
 
 def captured(routes: Routes, sequence: int, **changes: object) -> Captured:

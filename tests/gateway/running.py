@@ -47,10 +47,14 @@ version_header = "x-model-version"
 connect_seconds = 1
 first_byte_seconds = {first_byte_seconds}
 idle_seconds = {first_byte_seconds}
+{teacher_settings}
 [task.capture]
 inputs = "{capture}"
 [task.fallback]
 audit_share = {audit_share}
+{remote_student}
+[task.shadow]
+share = {shadow_share}
 [[task.slice]]
 name = "area"
 header = "x-area"
@@ -227,9 +231,12 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
         "inline_seconds": 5,
         "first_byte_seconds": 10,
         "audit_share": 0.5,
+        "shadow_share": 1.0,
+        "remote_student": "",
         "capture": "text",
         "classes": list(CLASSES),
         "teacher": teacher,
+        "teacher_settings": "",
         **changes,
     }
     path = directory / "stillgate.toml"
@@ -241,7 +248,17 @@ def start_gateway(
     directory: Path, teacher: str, environment: Mapping[str, str] | None = None, **changes: Any
 ) -> Running:
     """Start a process, with these variables besides our own, and wait until it is ready."""
-    path, port, operations_port = write_configuration(directory, teacher, **changes)
+    return start_gateway_on(directory, *write_configuration(directory, teacher, **changes), environment)
+
+
+def start_gateway_on(
+    directory: Path,
+    path: Path,
+    port: int,
+    operations_port: int,
+    environment: Mapping[str, str] | None = None,
+) -> Running:
+    """The same with a configuration that is there already."""
     log = directory / "gateway.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -265,7 +282,13 @@ def start_gateway(
 
 @contextmanager
 def gateway(directory: Path, teacher: str, **changes: Any) -> Iterator[Running]:
-    running = start_gateway(directory, teacher, **changes)
+    with ended(start_gateway(directory, teacher, **changes)) as running:
+        yield running
+
+
+@contextmanager
+def ended(running: Running) -> Iterator[Running]:
+    """Leave no process behind."""
     try:
         yield running
     finally:

@@ -1,5 +1,6 @@
 """The process as its supervisor and its disk see it: start, faults, SIGTERM, SIGKILL, and the accounts after each."""
 
+import http.client
 import resource
 import signal
 import socket
@@ -9,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -128,7 +128,7 @@ def ask_until_it_dies(process: Running) -> None:
     try:
         while True:
             process.predict("billing")
-    except (OSError, HTTPException):  # the reply may break off anywhere
+    except (OSError, http.client.HTTPException):
         return
 
 

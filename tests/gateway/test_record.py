@@ -11,16 +11,15 @@ import pytest
 from gateway.captured import Assignment, Body, CapturedAudit
 from gateway.dialects.dialect import Asked, Dialect
 from gateway.record import Recorder, RecorderLimits
-from gateway.routes import Routes, routes_of
+from gateway.routes import Routes
 from gateway.store import append, close_store, open_store
 from gateway.writer import Committed
-from ledger.configuration import load
 from ledger.exchange import Arm, Origin, ServedBy, Unpaired
 from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.observation import Observation
 from ledger.tally import Drop, Tally
-from tests.gateway.recording import REPLY, begin_and_put, settled
-from tests.gateway.running import read_exchanges, wait_until, write_configuration
+from tests.gateway.recording import REPLY, begin_and_put, routes_in, settled
+from tests.gateway.running import read_exchanges, wait_until
 from tests.ledger.builders import build_answer, build_exchange
 
 Start = Callable[..., Recorder]
@@ -28,7 +27,7 @@ Start = Callable[..., Recorder]
 
 @pytest.fixture
 def routes(tmp_path: Path) -> Routes:
-    return routes_of(load(write_configuration(tmp_path, "http://127.0.0.1:9")[0]))
+    return routes_in(tmp_path)
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def test_groups_are_written(start: Start, routes: Routes, committed: list[Commit
     assert settled(recorder).recorded == 700
     assert sum(len(group.built) for group in committed) == 700
     assert [exchange.sequence for exchange in read_exchanges(tmp_path)] == list(range(700))
-    assert recorder.forms["desk", "text"] == ({"nested": False, "label_first": True}, b"application/json")
+    assert recorder.forms["desk", "text"] == (REPLY, b"application/json")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_full_queue_drops_the_newest(
         begin_and_put(recorder, routes, 20)
         accounting = recorder.accounting()
         assert (accounting.requests, accounting.pending, accounting.dropped[reason]) == (20, 5, 15)
-        assert not recorder.put_late(build_answer())
+        assert recorder.put_answers([build_answer()]) == 0
         other.execute("ROLLBACK")
     assert settled(recorder).recorded == 5
 
@@ -101,8 +100,8 @@ def test_late_answers_and_audits(
     asked = Asked(("my billing",), "text", True)
     route = routes.of(b"/predict")
     for body in (REPLY, b"broken"):
-        assert recorder.put_late(CapturedAudit(0, route, asked, Body(body), "", 5, 6))
-    assert recorder.put_late(build_answer(0, "s-2", observations=(Observation((0.2, 0.3, 0.5)),)))
+        assert recorder.put_audit(CapturedAudit(0, route, asked, Body(body), "", 5, 6))
+    assert recorder.put_answers([build_answer(0, "s-2", observations=(Observation((0.2, 0.3, 0.5)),))]) == 1
     wait_until(lambda: sum(len(group.answers) for group in committed) == 2)
     assert sum(group.unreadable_audits for group in committed) == 1
     assert {a.origin for group in committed for a in group.answers} == {Origin.AUDIT, Origin.SHADOW}

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from gateway.record import Recorder, RecorderLimits
-from gateway.routes import Routes, routes_of
+from gateway.routes import Routes
 from gateway.store import Store, append, close_store, open_store
-from ledger.configuration import load
 from ledger.exchange_file import Accounts, exchange_path, reading
 from ledger.tally import Drop
-from tests.gateway.recording import begin_and_put, settled
-from tests.gateway.running import read_exchanges, wait_until, write_configuration
+from tests.gateway.recording import begin_and_put, routes_in, settled
+from tests.gateway.running import read_exchanges, wait_until
 from tests.ledger.builders import build_answer, build_exchange
 
 CASES = int(os.environ.get("STILLGATE_TORN_CASES", "8"))  # random places of damage, each with its own seed
@@ -156,7 +155,7 @@ def test_no_database(tmp_path: Path) -> None:
 
 def test_file_that_breaks_while_it_is_written(tmp_path: Path) -> None:
     """The recorder goes on with a fresh file and what could be saved, and the accounts hold."""
-    routes: Routes = routes_of(load(write_configuration(tmp_path, "http://127.0.0.1:9")[0]))
+    routes: Routes = routes_in(tmp_path)
     recorder = Recorder(tmp_path, "g0", RecorderLimits(5000, 10**8), lambda told: None)
     recorder.start()
     begin_and_put(recorder, routes, 2500)

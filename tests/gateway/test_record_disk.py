@@ -12,11 +12,10 @@ import pytest
 
 from gateway.durability import DURABLE
 from gateway.record import Recorder, RecorderLimits
-from gateway.routes import Routes, routes_of
-from ledger.configuration import load
+from gateway.routes import Routes
 from ledger.exchange_file import ExchangeFile, exchange_path
-from tests.gateway.recording import begin_and_put, captured, settled
-from tests.gateway.running import Running, read_exchanges, start_gateway, wait_until, write_configuration
+from tests.gateway.recording import begin_and_put, captured, routes_in, settled
+from tests.gateway.running import Running, read_exchanges, start_gateway, wait_until
 
 DISK_BYTES = 8 * 2**20
 BALLAST_BYTES = 2 * 2**20
@@ -29,7 +28,7 @@ Fault = Callable[[str], None]
 
 @pytest.fixture
 def routes(tmp_path: Path) -> Routes:
-    return routes_of(load(write_configuration(tmp_path, "http://127.0.0.1:9")[0]))
+    return routes_in(tmp_path)
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ import pytest
 from gateway.durability import DURABLE
 from gateway.record import Recorder, RecorderLimits
 from gateway.retention import Retention
-from gateway.routes import Routes, routes_of
+from gateway.routes import Routes
 from gateway.store import close_store, open_store
 from ledger.clock import now_us
-from ledger.configuration import load
 from ledger.exchange_file import exchange_path
-from tests.gateway.recording import begin_and_put, settled
-from tests.gateway.running import read_exchanges, wait_until, write_configuration
+from tests.gateway.recording import begin_and_put, routes_in, settled
+from tests.gateway.running import read_exchanges, wait_until
 from tests.ledger.builders import build_answer
 
 
@@ -25,7 +24,7 @@ class World:
 
     def __init__(self, directory: Path, days: float | None, max_bytes: int) -> None:
         self.directory, self.folded = directory, None
-        self.routes: Routes = routes_of(load(write_configuration(directory, "http://127.0.0.1:9")[0]))
+        self.routes: Routes = routes_in(directory)
         retention = Retention(days, max_bytes, lambda: self.folded)
         limits = RecorderLimits(10_000, 10**8)
         self.recorder = Recorder(directory, "g0", limits, lambda told: None, DURABLE, 0, [retention])
@@ -71,7 +70,7 @@ def test_age(by_age: World) -> None:
 def test_what_the_monitor_has_not_folded_stays(by_age: World) -> None:
     """An answer that no tick has read keeps its exchange; once it is folded both go."""
     begin_and_put(by_age.recorder, by_age.routes, 3)
-    by_age.recorder.put_late(build_answer(1))
+    by_age.recorder.put_answers([build_answer(1)])
     wait_until(lambda: by_age.kept() == [1])
     by_age.folded = 1
     wait_until(lambda: by_age.kept() == [])
@@ -93,8 +92,7 @@ def test_size(by_size: World) -> None:
 def test_size_wins_over_a_dead_monitor(by_size: World, caplog: pytest.LogCaptureFixture) -> None:
     """What nobody folded goes too when the cap is reached, counted and said."""
     begin_and_put(by_size.recorder, by_size.routes, 4000, attributes={"x-area": "a" * 300})
-    for sequence in range(0, 4000, 2):
-        by_size.recorder.put_late(build_answer(sequence))
+    by_size.recorder.put_answers([build_answer(sequence) for sequence in range(0, 4000, 2)])
     wait_until(lambda: by_size.removals().get("size_unfolded", 0) > 100)
     assert "action=unfolded_removed" in caplog.text
     assert settled(by_size.recorder).recorded == 4000

@@ -182,3 +182,17 @@ def test_thousand_varied_requests(pair: Pair, running: Running) -> None:
     after = running.settled()
     assert after["requests"] - before["requests"] == 1000
     assert after["recorded"] - before["recorded"] == 1000
+
+
+def test_overhead_is_ours_alone(running: Running) -> None:
+    """A teacher that takes half a second adds nothing to it."""
+    before = running.metrics()
+    assert running.ask("POST", "/predict?wait=0.5", b'{"inputs":"billing"}').status == 200
+    running.settled()
+    after = running.metrics()
+    grown = {
+        name: after[f"stillgate_{name}_seconds_sum"] - before[f"stillgate_{name}_seconds_sum"]
+        for name in ("overhead", "request_duration")
+    }
+    assert grown["request_duration"] > 0.5
+    assert 0 < grown["overhead"] < 0.4

@@ -113,7 +113,7 @@ def test_form_has_to_be_seen_first(full: Rollout) -> None:
     body = b'{"inputs":["billing","shipping"]}'
     first = full.process.ask("POST", "/predict", body)
     full.process.settled()
-    assert full.process.exchanges()[-1].fallback is Fallback.UNPARSED
+    assert full.process.exchanges()[-1].fallback is Fallback.FORM_UNKNOWN
     second = full.process.ask("POST", "/predict", body)
     assert second.header("x-stillgate-served-by") == "student"
     assert orjson.loads(second.body) == orjson.loads(first.body)
@@ -144,13 +144,20 @@ def test_uncertified_slice_falls_back(full: Rollout) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"not json", b'{"inputs":7}', b'{"inputs":"billing","parameters":{"top_k":1}}']
+    ("body", "reason"),
+    [
+        (b"not json", Fallback.UNPARSED),
+        (b'{"inputs":7}', Fallback.UNPARSED),
+        (b'{"inputs":"billing","parameters":{"top_k":1}}', Fallback.PARAMETERS),
+        (b'{"inputs":"billing %s"}' % (b"x" * 2**20), Fallback.UNPARSED),
+    ],
 )
-def test_what_a_student_cannot_give_falls_back(full: Rollout, body: bytes) -> None:
-    """Unreadable requests, and those that ask for more than a student gives, are the teacher's."""
+def test_what_a_student_cannot_give_falls_back(full: Rollout, body: bytes, reason: Fallback) -> None:
+    """Unreadable requests, those larger than what is recorded, and those that ask for something else than a
+    distribution are the teacher's."""
     full.process.ask("POST", "/predict", body)
     full.process.settled()
-    assert full.process.exchanges()[-1].fallback is Fallback.UNPARSED
+    assert full.process.exchanges()[-1].fallback is reason
 
 
 def test_nan_falls_back_and_is_kept_as_an_error(full: Rollout) -> None:

@@ -43,6 +43,46 @@ def test_a_minimal_file_gets_every_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dialect", "section", "said"),
+    [
+        ("openai-chat", "", 'dialect = "openai-chat" needs a [task.openai] section'),
+        ("json", "", 'dialect = "json" needs a [task.json] section'),
+        ("huggingface", '[task.json]\ntext = ""\nlabel = "/l"', 'belongs to dialect = "json"'),
+        (
+            "json",
+            '[task.json]\ntext = "inputs"\nlabel = "/l"',
+            "task[0].json.text: 'inputs' is not a JSON Pointer",
+        ),
+        ("json", '[task.json]\ntext = "/~2"\nlabel = "/l"', "is not a JSON Pointer"),
+        ("json", '[task.json]\ntext = ""', "exactly one of probabilities, label"),
+        ("json", '[task.json]\ntext = ""\nprobabilities = "/p"\nlabel = "/l"', "exactly one of"),
+        ("json", '[task.json]\ntext = ""\nprobabilities = "/p"\nconfidence = "/c"', "beside a label"),
+        ("openai-chat", "[task.openai]\nmodels = []", "task[0].openai.models = []"),
+        ("openai-chat", '[task.openai]\nmodels = ["m"]\nlabels = { x = "c" }', "labels name ['c']"),
+        (
+            "openai-chat",
+            '[task.openai]\nmodels = ["m"]\nlabels = { x = "a" }',
+            "no text for the classes ['b']",
+        ),
+        (
+            "openai-chat",
+            '[task.openai]\nmodels = ["m"]\nlabels = { "Yes." = "a", "yes" = "b" }',
+            "the labels of 'b' and 'a' are both read as 'yes'",
+        ),
+        (
+            "openai-chat",
+            '[task.openai]\nmodels = ["m"]\nlabels = { "!" = "a", y = "b" }',
+            "no letter or digit",
+        ),
+    ],
+)
+def test_dialects_say_what_they_need(tmp_path: Path, dialect: str, section: str, said: str) -> None:
+    """A dialect without its section, a section without its dialect, pointers and labels that cannot work."""
+    text = MINIMAL.replace("huggingface", dialect) + section
+    assert any(said in problem for problem in problems(tmp_path, text))
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ('name = "desk"\n\n', 'name = "desk"\ncolour = 1\n\n', "deployment.colour: this key is unknown"),

@@ -26,7 +26,8 @@ def counts(pairs: int, agreements: int) -> SliceSums:
         (200, 180, 0.8, "pass", "pass"),
         (200, 165, 0.8, "fail", "inconclusive"),
         (200, 120, 0.8, "fail", "fail"),
-        (60, 60, 0.8, "inconclusive", "inconclusive"),
+        (60, 60, 0.8, "pass", "inconclusive"),
+        (60, 50, 0.8, "inconclusive", "inconclusive"),
         (60, 20, 0.8, "fail", "fail"),
         (100, 100, 0.99, "inconclusive", "inconclusive"),
         (0, 0, 0.8, "inconclusive", "inconclusive"),
@@ -39,6 +40,7 @@ def counts(pairs: int, agreements: int) -> SliceSums:
         "proven",
         "missed, with all pairs there",
         "refuted",
+        "few, and proven all the same",
         "too few",
         "too few and yet refuted",
         "bar beyond reach of so many pairs",
@@ -63,8 +65,10 @@ def test_a_nan_alpha_proves_nothing() -> None:
 
 
 def test_what_is_not_provable_says_how_many_pairs_it_takes() -> None:
-    """The larger of the least that is asked for and what full agreement would need."""
-    assert "needs 100 pairs" in judge_slice(60, 60, 0.8, 0.05, 100).reasons[0]
+    """The least that is asked for, or what full agreement would need."""
+    assert "needs 100 pairs" in judge_growing_slice(60, 60, 0.8, 0.05, 100).reasons[0]
+    assert "needs 80 pairs" in judge_slice(60, 60, 0.8, 0.05, 100, least_to_pass=80).reasons[0]
+    assert "with few pairs" in judge_slice(60, 50, 0.8, 0.05, 100).reasons[0]
     assert "needs 299 pairs" in judge_slice(100, 100, 0.99, 0.05, 100).reasons[0]
     assert judge_slice(298, 298, 0.99, 0.05, 100).outcome == "inconclusive"
     assert judge_slice(299, 299, 0.99, 0.05, 100).outcome == "pass"

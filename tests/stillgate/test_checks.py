@@ -83,6 +83,24 @@ def test_what_will_not_work_later_is_a_warning_now(
     assert any(said in sentence for sentence in _said(path, Weight.WARNING))
 
 
+OPENAI = """
+[task.openai]
+models = ["m"]
+request_logprobs = true
+top_logprobs = 1
+"""
+
+
+def test_what_a_dialect_gives_up_is_said(tmp_path: Path) -> None:
+    """Asking for logprobs costs callers the teacher's untouched bytes; an odd path is probably a mistake."""
+    path, _ = load_from(tmp_path)
+    text = path.read_text().replace('dialect = "huggingface"', 'dialect = "openai-chat"')
+    path.write_text(text.replace("[task.governance]", OPENAI + "[task.governance]"))
+    said = _said(path, Weight.WARNING)
+    for words in ("no longer passed on untouched", "fewer alternatives than", "is no such path"):
+        assert any(words in sentence for sentence in said), words
+
+
 def test_without_licence_no_job_can_run(tmp_path: Path) -> None:
     """It is said before somebody waits for a student."""
     path, _ = load_from(tmp_path)

@@ -57,6 +57,7 @@ def test_the_template_names_every_setting(section: type[BaseModel]) -> None:
     text = template()
     for name, field in section.model_fields.items():
         is_section = bool(_classes(field.annotation))
+        name = field.alias or name
         shown = f".{name}]" in text or f"[{name}]" in text if is_section else f"{name} = " in text
         assert shown, f"{section.__name__}.{name}"
 

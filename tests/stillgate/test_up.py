@@ -48,7 +48,8 @@ def _gone(pids: dict[str, int]) -> bool:
 
 @pytest.mark.slow
 def test_up_runs_everything_restarts_what_is_killed_and_stops_cleanly(tmp_path: Path) -> None:
-    """One key, shown once; every process comes back after SIGKILL; SIGTERM ends with 0 and leaves nobody."""
+    """One key, shown once; a changed file is taken over; every process comes back after SIGKILL; SIGTERM ends with
+    0 and leaves nobody."""
     path, configuration = load_from(tmp_path)
     with _up(path) as process:
         wait_until(lambda: b"metrics" in (tmp_path / "out").read_bytes(), START_SECONDS)
@@ -56,6 +57,15 @@ def test_up_runs_everything_restarts_what_is_killed_and_stops_cleanly(tmp_path: 
         key = out.split()[2]
         assert (key.startswith("stg_admin_"), "no student yet: it records" in out) == (True, True)
         assert run("status", "--config", str(path), key=key).exit_code == 0
+        assert "nothing has changed" in run("reload", "--config", str(path)).stdout
+        good = path.read_text()
+        path.write_text(good.replace("[gateway]", "[gateway]\nmax_in_flight = 17"))
+        assert "control, gateway" in run("reload", "--config", str(path)).stdout
+        path.write_text(good.replace("[deployment]", '[deployment]\nlog_format = "json"'))
+        refused = run("reload", "--config", str(path))
+        assert (refused.exit_code, "deployment.log_format" in refused.stderr) == (4, True)
+        path.write_text(good)
+        wait_until(lambda: set(_pids(configuration)) == set(NAMES), START_SECONDS)
         second = run("up", "--config", str(path))
         assert (second.exit_code, f"process {process.pid}" in second.stderr) == (1, True)
         before = _pids(configuration)

@@ -1,91 +1,117 @@
 """Which inputs run together."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from student.batching import Waiting, choose, length_class, split
+from student.batching import Buckets, Waiting, length_class, split
 
 NOW = 100.0
-waiting_inputs = st.lists(
-    st.builds(
-        Waiting,
-        request=st.integers(0, 20),
-        place=st.integers(0, 3),
-        artifact=st.sampled_from(["a", "b"]),
-        row=st.integers(1, 200).map(lambda length: tuple(range(length))),
-        deadline=st.integers(95, 105).map(float),
+
+
+def filled(entries: Sequence[tuple[str, bool, int, float]]) -> tuple[Buckets, list[Waiting]]:
+    """Buckets of (artifact, shadow, tokens, deadline), and what is in them in order of arrival."""
+    buckets, waiting = Buckets(), []
+    for number, (artifact, shadow, length, deadline) in enumerate(entries):
+        waiting.append(Waiting(deadline, number, number, 0, tuple(range(length))))
+        buckets.add(artifact, shadow, waiting[-1])
+    return buckets, waiting
+
+
+def emptied(buckets: Buckets, limit: int) -> list[tuple[str, list[Waiting]]]:
+    batches = []
+    while chosen := buckets.next_batch(limit):
+        batches.append(chosen)
+    return batches
+
+
+inputs = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]), st.booleans(), st.integers(1, 200), st.integers(95, 105).map(float)
     ),
     max_size=40,
 )
 limits = st.integers(64, 1000)
 
 
-def waiting(length: int, deadline: float = NOW + 1, artifact: str = "a", request: int = 0) -> Waiting:
-    return Waiting(request, 0, artifact, tuple(range(length)), deadline)
+@given(inputs, limits)
+def test_every_input_runs_once_or_expires(entries: list[tuple[str, bool, int, float]], limit: int) -> None:
+    """Nothing is lost, nothing runs twice, and only what is past its deadline expires."""
+    buckets, waiting = filled(entries)
+    expired = buckets.expired(NOW)
+    ran = [entry for _, batch in emptied(buckets, limit) for entry in batch]
+    assert sorted([*expired, *ran]) == sorted(waiting)
+    assert all(entry.deadline <= NOW for entry in expired)
+    assert all(entry.deadline > NOW for entry in ran)
+    assert not buckets
 
 
-@given(waiting_inputs, limits)
-def test_every_input_is_in_exactly_one_place(entries: list[Waiting], limit: int) -> None:
-    """Nothing is lost, nothing runs twice."""
-    choice = choose(entries, limit, NOW)
-    together = [*choice.batch, *choice.expired, *choice.left]
-    assert sorted(map(id, together)) == sorted(map(id, entries))
-
-
-@given(waiting_inputs, limits)
-def test_a_batch_stays_within_its_padded_size(entries: list[Waiting], limit: int) -> None:
+@given(inputs, limits)
+def test_a_batch_stays_within_its_padded_size(
+    entries: list[tuple[str, bool, int, float]], limit: int
+) -> None:
     """Rows times the longest row is at most the limit, unless one row alone is longer."""
-    batch = choose(entries, limit, NOW).batch
-    if len(batch) > 1:
-        assert len(batch) * max(len(entry.row) for entry in batch) <= limit
+    for _, batch in emptied(filled(entries)[0], limit):
+        assert len(batch) == 1 or len(batch) * max(len(entry.row) for entry in batch) <= limit
 
 
-@given(waiting_inputs, limits)
-def test_a_batch_is_of_one_artifact_and_one_length_class(entries: list[Waiting], limit: int) -> None:
-    """Padding never more than doubles a row above the shortest class."""
-    batch = choose(entries, limit, NOW).batch
-    assert len({(entry.artifact, length_class(len(entry.row))) for entry in batch}) <= 1
-    for entry in batch:
-        assert max(len(other.row) for other in batch) <= max(16, 2 * len(entry.row))
+@given(inputs, limits)
+def test_a_batch_is_of_one_artifact_and_one_length_class(
+    entries: list[tuple[str, bool, int, float]], limit: int
+) -> None:
+    """Padding never adds more than a half to a row above the shortest class."""
+    for artifact, batch in emptied(filled(entries)[0], limit):
+        assert {entries[entry.number][0] for entry in batch} == {artifact}
+        longest = max(len(entry.row) for entry in batch)
+        assert all(longest <= max(16, 1.5 * len(entry.row)) for entry in batch)
 
 
-@given(waiting_inputs, limits)
-def test_the_most_urgent_living_input_runs_first(entries: list[Waiting], limit: int) -> None:
-    """Whatever else waits, the earliest deadline that has not passed is in the batch."""
-    choice = choose(entries, limit, NOW)
-    alive = [entry.deadline for entry in entries if entry.deadline > NOW]
-    assert bool(choice.batch) == bool(alive)
-    if alive:
-        assert choice.batch[0].deadline == min(alive)
+@given(inputs, limits)
+def test_callers_go_before_the_shadow_and_deadlines_decide_among_equals(
+    entries: list[tuple[str, bool, int, float]], limit: int
+) -> None:
+    """The first input of each batch is the most urgent of all that wait, whatever its length class."""
+    buckets, waiting = filled(entries)
+    left = {entry.number: (entries[entry.number][1], entry) for entry in waiting}
+    for _, batch in emptied(buckets, limit):
+        assert (entries[batch[0].number][1], batch[0]) == min(left.values())
+        for entry in batch:
+            del left[entry.number]
 
 
-@given(waiting_inputs, limits)
-def test_nothing_past_its_deadline_runs(entries: list[Waiting], limit: int) -> None:
-    """An input whose deadline has passed is dropped, and only such an input is."""
-    choice = choose(entries, limit, NOW)
-    assert all(entry.deadline > NOW for entry in (*choice.batch, *choice.left))
-    assert all(entry.deadline <= NOW for entry in choice.expired)
+def test_a_rare_length_does_not_starve() -> None:
+    """One long input among a flood of short ones runs at its turn, not when the flood is over."""
+    flood = [("a", True, 8, NOW + 1 + number) for number in range(100)]
+    buckets, _ = filled([*flood, ("a", True, 300, NOW + 10.5)])
+    lengths = [len(batch[0].row) for _, batch in emptied(buckets, 64)]
+    assert lengths.index(300) == 2  # after the batches with the deadlines up to 8 and up to 16
 
 
-@given(waiting_inputs, limits)
-def test_choosing_again_empties_the_queue(entries: list[Waiting], limit: int) -> None:
-    """No input starves: as many choices as inputs are always enough."""
-    left = tuple(entries)
-    for _ in range(len(entries)):
-        left = choose(left, limit, NOW).left
-    assert not left
+def test_buckets_join() -> None:
+    """What another thread prepared waits beside what was there."""
+    one, _ = filled([("a", True, 4, NOW)])
+    other, _ = filled([("a", True, 5, NOW + 1), ("b", False, 3, NOW)])
+    one.take_over(other)
+    assert [(artifact, len(batch)) for artifact, batch in emptied(one, 64)] == [("b", 1), ("a", 2)]
 
 
 def test_a_batch_is_filled() -> None:
     """What fits is taken: sixteen rows of four tokens into 64."""
-    choice = choose([waiting(4) for _ in range(20)], 64, NOW)
-    assert (len(choice.batch), len(choice.left)) == (16, 4)
+    buckets, _ = filled([("a", True, 4, NOW)] * 20)
+    assert [len(batch) for _, batch in emptied(buckets, 64)] == [16, 4]
 
 
 def test_a_row_longer_than_the_limit_runs_alone() -> None:
     """It is answered rather than kept for ever."""
-    choice = choose([waiting(500), waiting(500)], 64, NOW)
-    assert (len(choice.batch), len(choice.left)) == (1, 1)
+    buckets, _ = filled([("a", True, 500, NOW)] * 2)
+    assert [len(batch) for _, batch in emptied(buckets, 64)] == [1, 1]
+
+
+@given(st.integers(1, 10_000))
+def test_length_classes_grow_by_at_most_a_half(length: int) -> None:
+    """A class is named by its longest row."""
+    assert length <= length_class(length) <= max(16, 1.5 * length)
 
 
 @given(st.lists(st.integers(1, 300), max_size=60), limits)

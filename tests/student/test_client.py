@@ -83,13 +83,14 @@ async def test_replies_find_their_requests_in_any_order(tmp_path: Path) -> None:
         waiting.append(request)
         if len(waiting) == 50:
             for one in reversed(waiting):
-                observation = Observation((float(one.texts[0]), 0.0))
+                share = int(one.texts[0]) / 64
+                observation = Observation((share, 1 - share))
                 writer.write(reply_frame(StudentReply(one.id, (observation,))))
 
     peer = await Peer(tmp_path / "s", reverses).start()
     client = StudentClient(peer.path)
     responses = await asyncio.gather(*(client.ask("s", [str(n)], 20) for n in range(50)))
-    assert responses == [(Observation((float(n), 0.0)),) for n in range(50)]
+    assert responses == [(Observation((n / 64, 1 - n / 64)),) for n in range(50)]
     await client.close()
     await peer.stop()
 

@@ -15,7 +15,7 @@ from ledger.observation import ObservationError
 from ledger.stages import Stage
 from student.client import StudentClient
 from student.session import Student
-from student.wire import Frames, Refusal, Response, read_reply, request_frame
+from student.wire import Frames, Refusal, Response, StudentRequest, read_reply, request_frame
 from tests.artifacts import FAILING_WORD, NAN_WORD, TinyArtifact, register, set_stage, tiny_artifact
 from tests.student.conftest import Processes, student_report, wait_for
 
@@ -55,8 +55,10 @@ def exchange_frames(path: Path, frames: bytes, replies: int) -> dict[int, Respon
     return found
 
 
-def frame(id: int, artifact: str, texts: tuple[str, ...], deadline_ms: int = 20_000) -> bytes:
-    encoded = request_frame(id, artifact, texts, deadline_ms)
+def frame(
+    id: int, artifact: str, texts: tuple[str, ...], deadline_ms: int = 20_000, urgent: bool = False
+) -> bytes:
+    encoded = request_frame(StudentRequest(id, artifact, texts, deadline_ms, urgent))
     assert isinstance(encoded, bytes)
     return encoded
 
@@ -273,14 +275,15 @@ def test_a_wrong_configuration_is_explained(processes: Processes) -> None:
 
 
 def test_a_missing_provider_is_explained_at_the_start(processes: Processes) -> None:
-    """Exit 1, naming what this machine has, before anything listens."""
+    """Exit 2, naming what this machine has, before anything listens: a supervisor does not try again."""
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     process = processes.spawn(providers=["cuda"])
-    assert process.wait(30) == 1
+    assert process.wait(30) == 2
     assert "CPUExecutionProvider" in processes.log(process)
+    assert "action=listening" not in processes.log(process)
 
 
 def test_it_leaves_the_processor_to_the_gateway(processes: Processes) -> None:

