@@ -26,10 +26,12 @@ class Reload:
         try:
             new = load(self._path)
         except ConfigurationError as error:
-            return self.refuse(str(error))
+            self.refuse(str(error))
+            return None
         fixed = takes_restart(self.configuration, new)
         if fixed:
-            return self.refuse(f"{', '.join(fixed)} changed, which takes a restart of the gateway")
+            self.refuse(f"{', '.join(fixed)} changed, which takes a restart of the gateway")
+            return None
         return new
 
     def take(self, new: Configuration) -> None:

@@ -79,3 +79,10 @@ def decoded(texts: Sequence[str]) -> list[Any]:
     """Many JSON texts at once: one call costs much less than one for each."""
     found: list[Any] = orjson.loads(f"[{','.join(texts)}]")
     return found
+
+
+def plain(observations: list[Any]) -> list[Any]:
+    """Probabilities or the word of an error for each decoded observation, without what else is known of it."""
+    if dict not in set(map(type, observations)):
+        return observations
+    return [entry["p"] if isinstance(entry, dict) else entry for entry in observations]

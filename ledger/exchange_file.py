@@ -410,7 +410,7 @@ def _exchange_row(exchange: Exchange) -> Row:
         _json(inputs),
         _json(words),
         _json(digests),
-        _observations_json(teacher),
+        observations_json(teacher),
     )
 
 
@@ -422,7 +422,7 @@ def _answer_row(answer: Answer) -> Row:
         _plain(origin),
         answered_at_us,
         latency_us,
-        _observations_json(observations),
+        observations_json(observations),
         inclusion,
     )
 
@@ -431,7 +431,7 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode("utf-8")
 
 
-def _observations_json(observations: Iterable[Observation]) -> str:
+def observations_json(observations: Iterable[Observation]) -> str:
     """A list of probabilities for each observation, its error word, or an object if there is more to say."""
     return _json([_observation_entry(observation) for observation in observations])
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ledger.answer_pages import NOTHING, Answered, decoded
+from ledger.answer_pages import NOTHING, Answered, decoded, plain
 from ledger.configuration import TaskSection
 from ledger.exchange import Outcome
 from ledger.observation import ObservationError
@@ -70,8 +70,8 @@ class _Inputs:
             index=np.arange(len(row)) - first,
             words=list(chain.from_iterable(self.words)),
             digests=list(chain.from_iterable(self.digests)),
-            teacher=_padded(self.teacher, counts),
-            student=_padded(self.student, counts),
+            teacher=plain(_padded(self.teacher, counts)),
+            student=plain(_padded(self.student, counts)),
         )
 
 

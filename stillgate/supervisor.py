@@ -87,7 +87,11 @@ def stop_on_signals() -> Iterator[Stop]:
     ignored.
     """
     stop = Stop()
-    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: stop.read_again}
+    wanted: dict[int, Callable[[int, FrameType | None], None]] = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGUSR1: stop.read_again,
+    }
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         wanted[signal.SIGHUP] = stop if _has_terminal() else stop.read_again
     before = {number: signal.signal(number, react) for number, react in wanted.items()}

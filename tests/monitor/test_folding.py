@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ledger.answer_pages import Answered
 from ledger.configuration import TaskSection
 from ledger.exchange import Answer, Exchange, Outcome
-from ledger.observation import Observation, ObservationError
+from ledger.exchange_file import observations_json
+from ledger.observation import Observation, ObservationError, hard_label
 from monitor.columns import PairColumns, pair_columns
 from monitor.folding import NO_LABEL, Key, label_sums, merged_changes, pair_sums
 from monitor.pairs import Pair, join
@@ -47,6 +48,8 @@ def observations() -> st.SearchStrategy[Observation]:
         usable,
         failed.map(lambda error: Observation(None, error)),
         st.just(Observation((0.2, 0.3, 0.5))),
+        st.builds(hard_label, st.integers(0, 1), st.just(2), st.sampled_from([0.0, 0.5])),
+        usable.map(lambda said: replace(said, other=0.25)),
     )
 
 
@@ -75,15 +78,11 @@ def many() -> st.SearchStrategy[list[Both]]:
 
 def row_of(exchange: Exchange, answer: Answer) -> Answered:
     """As it would come out of the exchange file."""
-
-    def text(sides: Sequence[Observation]) -> str:
-        return orjson.dumps([o.error if o.probabilities is None else o.probabilities for o in sides]).decode()
-
     return Answered(
         number=1,
         responder=answer.responder,
         origin=answer.origin,
-        observations=text(answer.observations),
+        observations=observations_json(answer.observations),
         sequence=exchange.sequence,
         exchange_id=exchange.exchange_id,
         task=exchange.task,
@@ -94,7 +93,7 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
         attributes=orjson.dumps(dict(exchange.attributes)).decode(),
         input_words=orjson.dumps(exchange.input_words).decode(),
         input_digests=orjson.dumps(exchange.input_digests).decode(),
-        teacher=text(exchange.teacher),
+        teacher=observations_json(exchange.teacher),
     )
 
 
