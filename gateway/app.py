@@ -29,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.passage import Passage, Request, capture, target_of
 from gateway.record import Recorder
 from gateway.routes import Routes
+from gateway.strict import NOT_RECORDED, Commits, ResponseWithheld, withholding
 from gateway.upstream import Failure, Response, ask_teacher
 from ledger.clock import now_us
 from ledger.configuration import GatewaySection
@@ -52,8 +53,11 @@ class Gateway:
         recorder: Recorder,
         metrics: Metrics,
         tracing: "Tracing | None" = None,
+        commits: Commits | None = None,
     ) -> None:
         self.in_flight = 0
+        self._soon = asyncio.get_running_loop().call_soon
+        self._commits = commits  # where responses wait for them
         self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
         self._arm, self._tracing = arm, tracing
         self.obey(section, routes)
@@ -74,7 +78,13 @@ class Gateway:
             passage.span = self._tracing.begin(scope["method"], passage.route.name, scope["headers"])
         self.in_flight += 1
         try:
+            if self._commits is not None:
+                if passage.sequence is None or self._recorder.failing:
+                    return await self._refuse(passage, send, NOT_RECORDED)
+                send = self._withholding(self._commits, passage, send, started_ns, started_at_us)
             await self._answer(passage, scope, receive, send)
+        except ResponseWithheld:
+            passage.outcome = Outcome.UPSTREAM_TRUNCATED
         except asyncio.CancelledError:
             if not passage.gone:  # not the caller's leave: the process ends before the request did
                 passage.lost = True
@@ -120,7 +130,7 @@ class Gateway:
             client[0] if client else "unknown",
             scope["scheme"],
         )
-        passage.attributes = head.attributes
+        passage.attributes = passage.route.redact_attributes(head.attributes)
         if not scope["query_string"].isascii():
             return TARGET_NOT_ASCII
         return refusal_of(scope["method"], scope["http_version"], head) or head
@@ -166,13 +176,15 @@ class Gateway:
             if size <= self._kept_body:
                 copies.append(chunk)
             more = not response.at_end
+            if not more:  # known before the last chunk leaves: strict durability records it first
+                kept = size <= self._kept_body
+                passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
+                passage.outcome = Outcome.COMPLETE
             if chunk or not more:
                 since = now()
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
                 passage.waited_ns += now() - since
             if not more:
-                kept = size <= self._kept_body
-                passage.response = Body(b"".join(copies)) if kept else Body(b"", too_large=True)
                 return Outcome.COMPLETE
 
     async def _refuse(
@@ -180,6 +192,21 @@ class Gateway:
     ) -> None:
         passage.outcome, passage.status = outcome, refused.status
         await send_refusal(send, refused, passage.own_headers())
+
+    def _withholding(
+        self, commits: Commits, passage: Passage, send: Send, started_ns: int, started_at_us: int
+    ) -> Send:
+        """A send that lets the end of the response pass when its exchange is on the disk."""
+        assert passage.sequence is not None
+        sequence = passage.sequence
+
+        async def record() -> bool:
+            passage.recorded = True
+            duration_us = (time.perf_counter_ns() - started_ns) // 1000
+            captured = capture(passage, sequence, started_at_us, duration_us)
+            return self._recorder.put(captured) and await commits.of(sequence)
+
+        return withholding(send, record, lambda: self._refuse(passage, send, NOT_RECORDED))
 
     async def _fail(self, passage: Passage, send: Send) -> None:
         """After an error of our own: a 500 if nothing has left yet, else the response is cut."""
@@ -209,9 +236,10 @@ class Gateway:
             self._tracing.end(passage.span, passage)
         if passage.status:
             self._served[passage.served_by].inc()
-        if passage.sequence is None:
+        if passage.sequence is None or passage.recorded:
             return
         if passage.lost:
             self._recorder.lose(Drop.SHUTDOWN)
             return
-        self._recorder.put(capture(passage, passage.sequence, started_at_us, duration_ns // 1000))
+        # parsed once the response has left: what was sent above is written at the end of the loop's turn
+        self._soon(self._recorder.put, capture(passage, passage.sequence, started_at_us, duration_ns // 1000))

@@ -76,9 +76,9 @@ class StudentArm:
         passage.served_by, passage.status = ServedBy.STUDENT, 200
         headers = [*reply.fields, (b"content-length", b"%d" % len(reply.body))]
         headers += passage.own_headers()
+        passage.outcome = Outcome.COMPLETE  # taken back if the caller leaves first
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-        passage.outcome = Outcome.COMPLETE
         self._audit(passage, request)
         return True
 
@@ -138,7 +138,7 @@ def _read(passage: Passage, request: Request) -> Asked | Fallback:
     """What the request asks of a student. Bodies beyond what is recorded are not parsed on the caller's time."""
     if request.method != "POST" or passage.request.too_large:
         return Fallback.UNPARSED
-    asked = passage.route.dialect.parse_request(request.body)
+    asked = passage.route.read_request(request.body)
     if isinstance(asked, Asked):
         return asked if asked.servable else Fallback.PARAMETERS
     return Fallback.PARAMETERS if asked is Unpaired.REQUEST_PARAMETERS else Fallback.UNPARSED

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.dialects.dialect import Asked
-from gateway.encoding import decode_body
+from gateway.encoding import decode_body, is_known
 from gateway.routes import NO_TASK, Route
 from ledger.exchange import (
     TEACHER,
@@ -46,8 +47,7 @@ class Inline:
     latency_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A copy of a body, empty when it was larger than what is kept."""
 
     content: bytes
@@ -57,9 +57,11 @@ class Body:
 NO_BODY = Body(b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """One ended request, with raw bytes: nothing in it has been parsed on the caller's time."""
+class Captured(NamedTuple):
+    """One ended request, with raw bytes: nothing in it has been parsed on the caller's time.
+
+    A named tuple for the same reason as ledger.exchange.Exchange.
+    """
 
     sequence: int
     route: Route
@@ -100,20 +102,19 @@ class CapturedAudit:
         return len(self.response.content) + OVERHEAD_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(NamedTuple):
     """An exchange ready to be written, with what follows from it."""
 
     exchange: Exchange
-    texts: tuple[str, ...]  # in the clear, whatever the capture setting keeps
+    size: int  # bytes that it is charged with while it waits
+    texts: tuple[str, ...]  # redacted, whatever the capture setting keeps
     inline: Answer | None
     classes: int  # how many the task has
     shape: str | None = None  # of the request, when the teacher's reply showed a form
     form: bytes | None = None  # the reply itself, decoded
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
+class _Answered(NamedTuple):
     """What the teacher's reply says, and the reply."""
 
     observations: tuple[Observation, ...]
@@ -126,42 +127,41 @@ def build(gateway: str, captured: Captured) -> Built:
     answered = _answered(captured, asked)
     texts = asked.texts if isinstance(asked, Asked) else ()
     kept = texts if captured.route.keeps_inputs else ("",) * len(texts)
-    assignment = captured.assignment
-    served_by_student = captured.served_by is ServedBy.STUDENT
+    assignment, sequence = captured.assignment, captured.sequence
     exchange = Exchange(
-        exchange_id=exchange_id(gateway, captured.sequence),
-        sequence=captured.sequence,
-        task=captured.route.name,
-        started_at_us=captured.started_at_us,
-        duration_us=captured.duration_us,
-        outcome=captured.outcome,
-        status=captured.status,
-        served_by=captured.served_by,
-        arm=assignment.arm,
-        artifact=assignment.artifact,
-        stage_revision=assignment.revision,
-        teacher_epoch=captured.teacher_epoch,
-        inclusion=assignment.inclusion if served_by_student else 1.0,
-        measured=assignment.drawn,
-        fallback=captured.fallback,
-        unpaired=answered if isinstance(answered, Unpaired) else None,
-        attributes=captured.attributes,
-        inputs=kept,
-        input_words=tuple([len(text.split()) for text in texts]),
-        input_digests=tuple([digest_of(text) for text in texts]),
-        teacher=answered.observations if isinstance(answered, _Answered) else (),
+        sequence,
+        exchange_id(gateway, sequence),
+        captured.route.name,
+        captured.started_at_us,
+        captured.duration_us,
+        captured.outcome,
+        captured.status,
+        captured.served_by,
+        assignment.arm,
+        assignment.artifact,
+        assignment.revision,
+        captured.teacher_epoch,
+        assignment.inclusion if captured.served_by is ServedBy.STUDENT else 1.0,
+        assignment.drawn,
+        captured.fallback,
+        answered if isinstance(answered, Unpaired) else None,
+        captured.attributes,
+        kept,
+        tuple([len(text.split()) for text in texts]),
+        tuple([digest_of(text) for text in texts]),
+        answered.observations if isinstance(answered, _Answered) else (),
     )
-    classes = len(captured.route.classes)
-    inline = None if captured.inline is None else _inline_answer(captured.sequence, captured.inline)
+    classes, size = len(captured.route.classes), captured.size
+    inline = None if captured.inline is None else _inline_answer(sequence, captured.inline)
     if not isinstance(answered, _Answered) or not isinstance(asked, Asked):
-        return Built(exchange, texts, inline, classes)
-    return Built(exchange, texts, inline, classes, asked.shape, answered.form)
+        return Built(exchange, size, texts, inline, classes)
+    return Built(exchange, size, texts, inline, classes, asked.shape, answered.form)
 
 
 def build_unparsed(gateway: str, captured: Captured) -> Built:
     """The same without looking into the bodies, for one that no parser was prepared for."""
     unread = Body(b"", too_large=True)
-    return build(gateway, replace(captured, request=unread, response=unread))
+    return build(gateway, captured._replace(request=unread, response=unread))._replace(size=captured.size)
 
 
 def build_audit(audit: CapturedAudit) -> Answer | None:
@@ -183,7 +183,7 @@ def _asked(captured: Captured) -> Asked | Unpaired:
         return Unpaired.NO_TASK
     if captured.request.too_large:
         return Unpaired.REQUEST_TOO_LARGE
-    return captured.route.dialect.parse_request(captured.request.content)
+    return captured.route.read_request(captured.request.content)
 
 
 def _answered(captured: Captured, asked: Asked | Unpaired) -> _Answered | Unpaired:
@@ -204,6 +204,8 @@ def _answered(captured: Captured, asked: Asked | Unpaired) -> _Answered | Unpair
 def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> _Answered | Unpaired:
     if response.too_large:
         return Unpaired.RESPONSE_TOO_LARGE
+    if not is_known(encoding):
+        return Unpaired.TEACHER_CODING
     body = decode_body(response.content, encoding)
     if body is None:
         return Unpaired.TEACHER_MALFORMED

@@ -4,7 +4,13 @@ import zlib
 
 MAX_DECODED_BYTES = 16 * 2**20
 MAX_RATIO = 100  # decoded bytes for each encoded one; text compresses far less
+_KNOWN = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
+
+def is_known(content_encoding: str) -> bool:
+    """Whether decode_body can undo this coding; brotli and zstd would each take a package of their own."""
+    return content_encoding.strip().lower() in _KNOWN
 
 
 def decode_body(body: bytes, content_encoding: str) -> bytes | None:

@@ -43,6 +43,7 @@ class Passage:
         "inline",
         "lost",
         "outcome",
+        "recorded",
         "request",
         "response",
         "route",
@@ -67,6 +68,7 @@ class Passage:
         self.asked: Asked | None = None
         self.inline: Inline | None = None
         self.gone = False  # the caller disconnected
+        self.recorded = False  # handed over already, before the response ended
         self.lost = False  # cancelled before it could end
         self.span: Span | None = None  # where requests are traced
         self.waited_ns = 0  # for the caller, the teacher and the student

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 from gateway.app import Gateway
 from gateway.arm import StudentArm
 from gateway.audit import Audits
+from gateway.durability import DURABILITIES
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
-from gateway.record import Committed, Recorder, RecorderLimits
+from gateway.record import Recorder, RecorderLimits
 from gateway.reload import Reload
+from gateway.retention import Retention
 from gateway.routes import routes_of
 from gateway.server import server
 from gateway.shadow import ShadowDrop
 from gateway.shadowing import Shadowing
 from gateway.stages import Snapshot, StageWatcher
+from gateway.strict import Commits
 from gateway.upstream import Pools, UpstreamUnusable
+from gateway.writer import Committed
 from ledger.collector import calm_collector
 from ledger.configuration import Configuration, GatewaySection
 from ledger.exchange import Origin
@@ -63,7 +67,17 @@ class GatewayProcess:
         self._loop = asyncio.get_running_loop()
         self._metrics = Metrics()
         limits = RecorderLimits(section.record_queue_count, section.record_queue_bytes)
-        self._recorder = Recorder(directory, section.name, limits, self._committed_in_thread)
+        durability = DURABILITIES[section.durability]
+        self._recorder = Recorder(
+            directory,
+            section.name,
+            limits,
+            self._committed_in_thread,
+            durability,
+            section.ballast_bytes,
+            [self._retention()],
+        )
+        self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
         self._pools = Pools()
@@ -81,7 +95,9 @@ class GatewayProcess:
             configuration, routes, self._student, self._recorder, self._shadow_dropped
         )
         self._tracing = tracing_of(section)
-        self._app = Gateway(section, routes, self._arm, self._recorder, self._metrics, self._tracing)
+        self._app = Gateway(
+            section, routes, self._arm, self._recorder, self._metrics, self._tracing, self._commits
+        )
         self._metrics.read_gauges_from(self._gauges)
         self._reloading: asyncio.Task[None] | None = None
         self._reload_wanted = False
@@ -167,6 +183,10 @@ class GatewayProcess:
         while self._app.in_flight and time.monotonic() < give_up_at:
             await asyncio.sleep(0.01)
 
+    def _retention(self) -> Retention:
+        section = self._reload.configuration.retention
+        return Retention(section.days, section.max_bytes, lambda: self._stages.snapshot.folded)
+
     # --- what the parts tell each other ----------------------------------------------------------------
 
     def _committed_in_thread(self, committed: Committed) -> None:
@@ -175,6 +195,8 @@ class GatewayProcess:
 
     def _committed(self, committed: Committed) -> None:
         """Hand what was written to the students that have not answered it yet, and count it."""
+        if self._commits is not None:
+            self._commits.told(committed)
         for built in committed.built:
             if built.exchange.unpaired is not None:
                 self._metrics.unpaired.labels(built.exchange.unpaired).inc()

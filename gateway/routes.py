@@ -1,15 +1,18 @@
 """Which task, teacher and dialect a path belongs to, prepared once from the configuration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from gateway.dialects import dialect_of
-from gateway.dialects.dialect import Dialect
+from gateway.dialects.dialect import Asked, Dialect
 from gateway.upstream import Pool, Pools
 from ledger.configuration import Configuration, TaskSection
+from ledger.exchange import Unpaired
+from ledger.redaction import Redactor, redactor, unredacted
 from ledger.slices import SliceRule
 
+REDACTED_CHARACTERS = 2**16  # of one request; a longer one passes and is recorded without a pair
 NO_TASK = ""  # the name that exchanges on a path of no task carry
 
 
@@ -26,6 +29,24 @@ class Route:
     recorded_headers: frozenset[bytes]
     classes: tuple[str, ...]
     keeps_inputs: bool
+    redact: Redactor
+
+    def read_request(self, body: bytes) -> Asked | Unpaired:
+        """What a request asks, with its texts as they are stored and as a student reads them."""
+        asked = self.dialect.parse_request(body)
+        if isinstance(asked, Unpaired) or self.redact is unredacted:
+            return asked
+        texts = asked.texts
+        if sum(map(len, texts)) > REDACTED_CHARACTERS:
+            return Unpaired.REQUEST_TOO_LARGE
+        redacted = tuple([self.redact(text) for text in texts])
+        return asked if redacted == texts else replace(asked, texts=redacted)
+
+    def redact_attributes(self, attributes: Mapping[str, str]) -> Mapping[str, str]:
+        """Header values are stored too."""
+        if not attributes or self.redact is unredacted:
+            return attributes
+        return {name: self.redact(value) for name, value in attributes.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +91,5 @@ def _route(task: TaskSection, name: str, pools: Pools) -> Route:
         frozenset(name.encode() for name in headers),
         task.classes,
         task.capture.inputs == "text",
+        redactor(task.capture.redacted),
     )

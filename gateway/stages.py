@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
+from ledger.cursors import cursor
 from ledger.heartbeats import heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
 from ledger.tables import HeartbeatRow, StudentRow
@@ -50,6 +51,7 @@ class Snapshot:
     stages: Mapping[str, TaskStages] = field(default_factory=dict)
     fresh_until: float = 0.0  # on time.monotonic(); after it the monitor counts as stale
     control_readable: bool = False
+    folded: int | None = None  # the last of this gateway's answers that the monitor has read, once known
     problems: Mapping[str, str] = field(default_factory=dict)  # artifact -> why its certificate is not used
     providers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # artifact -> what it runs on
 
@@ -59,7 +61,7 @@ class StageWatcher:
 
     def __init__(self, configuration: Configuration) -> None:
         self.snapshot = Snapshot()
-        self._tasks = configuration.task
+        self._tasks, self._gateway = configuration.task, configuration.gateway.name
         self._data_directory = configuration.deployment.data_directory
         self._stale_seconds = configuration.monitor.stale_seconds
         self._engine: Engine | None = None
@@ -113,6 +115,7 @@ class StageWatcher:
         with transaction(self._engine) as session:
             stages = {task.name: task_stages(session, task.name) for task in self._tasks}
             age = heartbeat_age_seconds(session, MONITOR)
+            folded = cursor(session, MONITOR, f"answers:{self._gateway}")
             student = session.get(HeartbeatRow, STUDENT)
             providers = dict(student.report.get("providers", {})) if student is not None else {}
             serving = {
@@ -122,7 +125,7 @@ class StageWatcher:
         digests = {artifact: row.manifest_digest for artifact, row in rows.items() if row is not None}
         fresh_until = now + self._stale_seconds - age if age is not None else 0.0
         tasks = {task.name: self._task_snapshot(task, stages[task.name], digests) for task in self._tasks}
-        return Snapshot(tasks, stages, fresh_until, True, self._certificates.problems, providers)
+        return Snapshot(tasks, stages, fresh_until, True, folded, self._certificates.problems, providers)
 
     def _task_snapshot(
         self, task: TaskSection, stages: TaskStages, digests: Mapping[str, str]

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ledger.class_texts import class_texts
 from ledger.logs import LogFormat
 from ledger.pointers import parse_pointer
+from ledger.redaction import Kind
 from ledger.slices import OVERALL, SliceRule
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -103,10 +104,19 @@ class GatewaySection(Section):
     record_body_bytes: int = Field(2**20, ge=1024)  # larger bodies pass, but are recorded without a pair
     record_queue_count: int = Field(10_000, ge=1)
     record_queue_bytes: int = Field(64 * 2**20, ge=2**16)
+    durability: Literal["strict", "durable", "best_effort"] = "durable"  # of an exchange: docs/record.md
+    ballast_bytes: int = Field(64 * 2**20, ge=0)  # given up when the disk is full; 0: none
     shadow_queue_count: int = Field(2_000, ge=1)  # inputs waiting for the student
     shadow_queue_bytes: int = Field(16 * 2**20, ge=2**16)
     drain_seconds: float = Field(10, ge=0, le=600)
     tracing: TracingSection | None = None
+
+
+class RetentionSection(Section):
+    """How long exchanges are kept in each gateway's file; carried out by that gateway, a slice at a time."""
+
+    days: float | None = Field(None, gt=0)  # older ones go once the monitor has folded them; null: none does
+    max_bytes: int = Field(8 * 2**30, ge=2**20)  # of one exchange file; above it the oldest go, folded or not
 
 
 class ControlSection(Section):
@@ -181,6 +191,13 @@ class TeacherSection(Section):
 
 class CaptureSection(Section):
     inputs: Literal["text", "nothing"]  # a choice that the file must state
+    redact: tuple[Kind, ...] | None = None  # default: every kind where texts are stored; () is none
+
+    @property
+    def redacted(self) -> frozenset[Kind]:
+        """What is taken out of texts before they are stored and before a student reads them."""
+        every = tuple(Kind) if self.inputs == "text" else ()
+        return frozenset(every if self.redact is None else self.redact)
 
 
 class SliceSection(Section):
@@ -394,6 +411,7 @@ class TaskSection(Section):
 class Configuration(Section):
     deployment: DeploymentSection
     gateway: GatewaySection = GatewaySection.model_construct()
+    retention: RetentionSection = RetentionSection.model_construct()
     control: ControlSection = ControlSection.model_construct()
     monitor: MonitorSection = MonitorSection.model_construct()
     student: StudentSection = StudentSection.model_construct()

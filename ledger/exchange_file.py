@@ -4,43 +4,49 @@ Everybody else opens it read-only. Rows travel as ledger.exchange types; JSON te
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, create_engine, func, insert, select
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, create_engine
 
 from ledger.clock import now_us
 from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
 from ledger.observation import Observation, ObservationError
 from ledger.schema import add_column, m001_initial, migrate
-from ledger.tables import AnswerRow, ExchangeRow, Loss, SequenceBlock, exchange_metadata
+from ledger.tables import AnswerRow, ExchangeRow, Removal, exchange_metadata
 
-MIGRATIONS = (
-    m001_initial(exchange_metadata),
-    add_column("answer", "inclusion", "FLOAT NOT NULL DEFAULT 1.0"),
-)
 Row = tuple[Any, ...]  # the columns of a table, in order
 
 BLOCK_SIZE = 2**32  # sequence numbers of one run
-ROWS_A_STATEMENT = 64  # each statement hands the interpreter lock over and back once, not once a row
+ROWS_A_STATEMENT = (64, 16, 4, 1)  # a statement hands the interpreter lock over and back once, not once a row
+BUSY_SECONDS = 1.0  # how long one try to write waits for a lock
+CHECKPOINT_PAGES = 2000  # of 4 KiB in the write-ahead log
 CRASH = "crash"  # the reason of what a killed run had started and not written
 
 _exchange = ExchangeRow.__table__  # type: ignore[attr-defined]  # SQLModel does not type it
 _answer = AnswerRow.__table__  # type: ignore[attr-defined]
-_block = SequenceBlock.__table__  # type: ignore[attr-defined]
-_loss = Loss.__table__  # type: ignore[attr-defined]
 
 EXCHANGE_NAMES = tuple(column.name for column in _exchange.columns)
 ANSWER_NAMES = tuple(column.name for column in _answer.columns)
-_exchange_fields = attrgetter(*EXCHANGE_NAMES)
+
+
+def m003_removals(connection: Connection) -> None:
+    """How many exchanges were removed. A new file has the table already."""
+    Removal.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+
+
+MIGRATIONS = (
+    m001_initial(exchange_metadata),
+    add_column("answer", "inclusion", "FLOAT NOT NULL DEFAULT 1.0"),
+    m003_removals,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,88 +68,195 @@ def exchange_paths(data_directory: Path) -> list[Path]:
 
 
 class ExchangeFile:
-    """The writing side. One thread uses it; open and close are the only calls of another thread."""
+    """The writing side, on a connection of the driver itself: every request passes here. One thread uses it;
+    open and close are the only calls of another thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(
-            f"sqlite:///{path}",
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False, "timeout": 1.0},
+        _prepare(path)
+        self.path = path
+        self._connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._connection = self._engine.connect()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-            self._connection.exec_driver_sql(f"PRAGMA {pragma}")
-        self._connection.commit()
-        with self._connection.begin():
-            migrate(self._connection, str(path), MIGRATIONS)
+        try:
+            for pragma in (
+                f"synchronous = {synchronous}",
+                "secure_delete = ON",
+                f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+            ):
+                self._connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Committed at the end, rolled back on any exception. Raises sqlite3.Error."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # an error that rolled it back already
+                self._connection.execute("ROLLBACK")
+            raise
 
     def append(self, exchanges: Iterable[Exchange], answers: Iterable[Answer]) -> None:
         """Write one group in one transaction. A second answer of the same responder is ignored."""
         exchange_rows = [_exchange_row(exchange) for exchange in exchanges]
         answer_rows = [_answer_row(answer) for answer in answers]
-        with self._connection.begin():
-            for chunk in _chunks(exchange_rows):
-                self._connection.exec_driver_sql(_insert_exchanges(len(chunk)), _flat(chunk))
-            for chunk in _chunks(answer_rows):
-                self._connection.exec_driver_sql(_insert_answers(len(chunk)), _flat(chunk))
+        with self.transaction() as connection:
+            for rows in _chunks(exchange_rows):
+                connection.execute(_insert_exchanges(len(rows)), _flat(rows))
+            for rows in _chunks(answer_rows):
+                connection.execute(_insert_answers(len(rows)), _flat(rows))
 
-    def open_block(self) -> int:
-        """Persist the next block of sequence numbers and return its first number."""
-        with self._connection.begin():
-            last = self._connection.execute(select(func.max(_block.c.first))).scalar()
-            first = 0 if last is None else last + BLOCK_SIZE
-            self._connection.execute(insert(_block).values(first=first, opened_at_us=now_us()))
-        return first
+    def rewrite(self, exchange: Exchange) -> None:
+        """Write an exchange, again if it is there already: what a failed fsync left may be in memory only."""
+        with self.transaction() as connection:
+            statement = _insert_exchanges(1).replace("INSERT", "INSERT OR REPLACE", 1)
+            connection.execute(statement, _exchange_row(exchange))
+
+    def open_block(self, least: int = 0) -> int:
+        """Persist the next block of sequence numbers, `least` or above, and return its first number."""
+        with self.transaction() as connection:
+            (last,) = connection.execute("SELECT max(first) FROM sequence_block").fetchone()
+            first = least if last is None else max(least, last + BLOCK_SIZE)
+            connection.execute(
+                "INSERT INTO sequence_block (first, opened_at_us) VALUES (?, ?)", (first, now_us())
+            )
+        return int(first)
 
     def close_block(self, first: int, started: int, dropped: Mapping[str, int]) -> None:
         """State what became of every request of the block; the rest is counted as lost in a crash."""
-        with self._connection.begin():
-            recorded = self._connection.execute(
-                select(func.count()).where(_exchange.c.sequence.between(first, first + BLOCK_SIZE - 1))
-            ).scalar_one()
-            crashed = started - recorded - sum(dropped.values())
+        with self.transaction() as connection:
+            crashed = started - _recorded(connection, first) - sum(dropped.values())
             losses = {**dropped, CRASH: dropped.get(CRASH, 0) + max(0, crashed)}
-            rows = [{"block_first": first, "reason": r, "count": n} for r, n in losses.items() if n]
-            if rows:
-                self._connection.execute(insert(_loss), rows)
-            self._connection.execute(
-                _block.update().where(_block.c.first == first).values(closed_at_us=now_us(), started=started)
+            connection.executemany(
+                "INSERT INTO loss (block_first, reason, count) VALUES (?, ?, ?)",
+                [(first, str(reason), count) for reason, count in losses.items() if count],
+            )
+            connection.execute(
+                "UPDATE sequence_block SET closed_at_us = ?, started = ? WHERE first = ?",
+                (now_us(), started, first),
             )
 
     def open_blocks(self) -> list[int]:
         """Blocks of runs that never closed them."""
-        with self._connection.begin():
-            return list(
-                self._connection.execute(
-                    select(_block.c.first).where(_block.c.closed_at_us.is_(None))
-                ).scalars()
-            )
+        rows = self._connection.execute("SELECT first FROM sequence_block WHERE closed_at_us IS NULL")
+        return [first for (first,) in rows]
 
     def highest_sequence(self, block_first: int) -> int | None:
         """The last recorded number of a block: all that is known when the tally of a killed run is gone."""
-        with self._connection.begin():
-            return self._connection.execute(
-                select(func.max(_exchange.c.sequence)).where(
-                    _exchange.c.sequence.between(block_first, block_first + BLOCK_SIZE - 1)
-                )
-            ).scalar()
+        row = self._connection.execute(
+            "SELECT max(sequence) FROM exchange WHERE sequence BETWEEN ? AND ?",
+            (block_first, block_first + BLOCK_SIZE - 1),
+        ).fetchone()
+        highest: int | None = row[0]
+        return highest
 
     def accounts(self) -> Accounts:
         """Totals of the closed blocks, and the recorded rows of all."""
-        with self._connection.begin():
-            return _accounts(self._connection)
+        return accounts_of(self._connection)
+
+    def problem(self) -> str | None:
+        """What SQLite finds wrong with the structure of the file, or None. Reads all of it."""
+        (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        return None if found == "ok" else str(found)
+
+    def oldest(self, limit: int) -> list[tuple[int, int]]:
+        """The first exchanges: sequence and start."""
+        query = "SELECT sequence, started_at_us FROM exchange ORDER BY sequence LIMIT ?"
+        return self._connection.execute(query, (limit,)).fetchall()
+
+    def unfolded(self, sequences: Sequence[int], folded: int) -> set[int]:
+        """Those of these exchanges that have an answer with a number above `folded`."""
+        if not sequences:
+            return set()
+        rows = self._connection.execute(
+            "SELECT exchange_sequence FROM answer WHERE exchange_sequence BETWEEN ? AND ? AND number > ?",
+            (min(sequences), max(sequences), folded),
+        )
+        return {sequence for (sequence,) in rows}
+
+    def remove(self, sequences: Sequence[int], reason: str) -> None:
+        """Take exchanges and their answers out; they go on counting as recorded."""
+        if not sequences:
+            return
+        keys = [(sequence,) for sequence in sequences]
+        blocks = Counter(sequence - sequence % BLOCK_SIZE for sequence in sequences)
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM answer WHERE exchange_sequence = ?", keys)
+            connection.executemany("DELETE FROM exchange WHERE sequence = ?", keys)
+            connection.executemany(
+                "INSERT INTO removal (block_first, reason, count) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                [(block, reason, count) for block, count in blocks.items()],
+            )
+
+    def used_bytes(self) -> int:
+        """Of the database without its free pages, which the next rows take."""
+        pages, free, size = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def shrink(self, pages: int, keep: int) -> bool:
+        """Give up to so many free pages back to the file system, all but those to keep; whether there are more."""
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if free <= keep:
+            return False
+        # a script, since the driver takes but the first step of a statement without columns: one page
+        self._connection.executescript(f"PRAGMA incremental_vacuum({min(pages, free - keep)})")
+        if free - pages > keep:
+            return True
+        self._connection.execute(
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        ).fetchall()  # the file ends earlier from here
+        return False
+
+    def checkpoint(self) -> None:
+        """Move everything from the write-ahead log into the database file, and empty the log."""
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         self._connection.close()
-        self._engine.dispose()
 
 
-def _accounts(connection: Connection) -> Accounts:
-    started = connection.execute(select(func.coalesce(func.sum(_block.c.started), 0))).scalar_one()
-    recorded = connection.execute(select(func.count()).select_from(_exchange)).scalar_one()
-    losses = connection.execute(select(_loss.c.reason, func.sum(_loss.c.count)).group_by(_loss.c.reason))
-    return Accounts(int(started), recorded, {reason: int(count) for reason, count in losses})
+def _prepare(path: Path) -> None:
+    """Create or upgrade the tables. Raises SchemaTooNew, SQLAlchemyError or OSError."""
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # heard by a new file alone
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            connection.commit()
+            with connection.begin():
+                migrate(connection, str(path), MIGRATIONS)
+    finally:
+        engine.dispose()
+
+
+def accounts_of(connection: sqlite3.Connection) -> Accounts:
+    """Totals of the closed blocks, and all recorded rows, those that were removed since included."""
+    (started,) = connection.execute("SELECT coalesce(sum(started), 0) FROM sequence_block").fetchone()
+    (rows,) = connection.execute("SELECT count(*) FROM exchange").fetchone()
+    (removed,) = connection.execute("SELECT coalesce(sum(count), 0) FROM removal").fetchone()
+    losses = connection.execute("SELECT reason, sum(count) FROM loss GROUP BY reason")
+    return Accounts(started, rows + removed, dict(losses.fetchall()))
+
+
+def _recorded(connection: sqlite3.Connection, block_first: int) -> int:
+    """Exchanges of a block that were ever written."""
+    (rows,) = connection.execute(
+        "SELECT count(*) FROM exchange WHERE sequence BETWEEN ? AND ?",
+        (block_first, block_first + BLOCK_SIZE - 1),
+    ).fetchone()
+    (removed,) = connection.execute(
+        "SELECT coalesce(sum(count), 0) FROM removal WHERE block_first = ?", (block_first,)
+    ).fetchone()
+    return int(rows + removed)
 
 
 @contextmanager
@@ -255,19 +368,45 @@ def _marks(columns: int, rows: int) -> str:
 
 
 def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    for start in range(0, len(rows), ROWS_A_STATEMENT):
-        yield rows[start : start + ROWS_A_STATEMENT]
+    """As few statements as possible, of a few sizes that stay prepared."""
+    start = 0
+    for size in ROWS_A_STATEMENT:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 def _flat(rows: Sequence[Row]) -> Row:
     return tuple(chain.from_iterable(rows))
 
 
+_plain = str.__str__  # the text of an enumeration's member as a plain str
+
+
 def _exchange_row(exchange: Exchange) -> Row:
-    *plain, attributes, inputs, words, digests, teacher = _exchange_fields(exchange)
+    """Plain types alone: the driver looks for adapters of every other one, enumerations included."""
+    (
+        sequence, identity, task, started, duration, outcome, status, served_by, arm, artifact, revision, epoch,
+        inclusion, measured, fallback, unpaired, attributes, inputs, words, digests, teacher,
+    ) = exchange  # fmt: skip
     return (
-        *plain,
-        _json(dict(attributes)),
+        sequence,
+        identity,
+        task,
+        started,
+        duration,
+        _plain(outcome),
+        status,
+        _plain(served_by),
+        _plain(arm),
+        artifact,
+        revision,
+        epoch,
+        inclusion,
+        1 if measured else 0,
+        None if fallback is None else _plain(fallback),
+        None if unpaired is None else _plain(unpaired),
+        _json(attributes) if attributes else "{}",
         _json(inputs),
         _json(words),
         _json(digests),
@@ -276,14 +415,15 @@ def _exchange_row(exchange: Exchange) -> Row:
 
 
 def _answer_row(answer: Answer) -> Row:
+    sequence, responder, origin, answered_at_us, latency_us, observations, inclusion = answer
     return (
-        answer.exchange_sequence,
-        answer.responder,
-        answer.origin,
-        answer.answered_at_us,
-        answer.latency_us,
-        observations_json(answer.observations),
-        answer.inclusion,
+        sequence,
+        str(responder),
+        _plain(origin),
+        answered_at_us,
+        latency_us,
+        observations_json(observations),
+        inclusion,
     )
 
 

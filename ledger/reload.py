@@ -24,6 +24,7 @@ def takes_restart(old: Configuration, new: Configuration) -> list[str]:
             for name in _changed("gateway", old.gateway, new.gateway)
             if name.partition(".")[2] not in GATEWAY_LIVE
         ),
+        *_changed("retention", old.retention, new.retention),
         *_changed("control", old.control, new.control),
     ]
     return [*fixed, "monitor.listen"] if old.monitor.listen != new.monitor.listen else fixed

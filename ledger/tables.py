@@ -87,6 +87,15 @@ class Loss(ExchangeFileTable, table=True):
     count: int
 
 
+class Removal(ExchangeFileTable, table=True):
+    """Exchanges of one block that were written and later removed, by reason: they still count as recorded."""
+
+    __tablename__ = "removal"
+    block_first: int = Field(primary_key=True)
+    reason: str = Field(primary_key=True)
+    count: int
+
+
 # --- the control file, short transactions of several processes ----------------------------------------
 
 

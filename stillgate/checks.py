@@ -77,9 +77,16 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
             " put it on 127.0.0.1 or behind TLS",
         )
     yield from _providers(configuration)
+    if configuration.gateway.durability == "best_effort":
+        yield Finding(
+            Weight.WARNING,
+            'gateway.durability = "best_effort": a power cut loses exchanges that were written; "durable" loses'
+            " at most the last 20 ms",
+        )
     for task in configuration.task:
         yield from _teacher(task)
         yield from _dialect(task)
+        yield from _storing(task)
         yield from _training(task)
         yield from _persons(task)
 
@@ -177,6 +184,23 @@ def _dialect(task: TaskSection) -> Iterator[Finding]:
             )
 
 
+def _storing(task: TaskSection) -> Iterator[Finding]:
+    """What is switched off by storing less, and what stays in by redacting less."""
+    if task.capture.inputs == "nothing":
+        if task.licence is not None:
+            yield Finding(
+                Weight.WARNING,
+                f"task {task.name} stores no inputs, so a job will find no rows: no student can be trained from"
+                " the record, and none can answer past exchanges again",
+            )
+    elif not task.capture.redacted:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name} stores texts as they come (capture.redact = []): addresses, card numbers and keys"
+            " in them too",
+        )
+
+
 def _training(task: TaskSection) -> Iterator[Finding]:
     if task.licence is None:
         yield Finding(
@@ -192,8 +216,6 @@ def _training(task: TaskSection) -> Iterator[Finding]:
         )
     if not task.candidate:
         yield Finding(Weight.WARNING, f"task {task.name} has no candidate section, so no job can run")
-    if task.licence is not None and task.capture.inputs == "nothing":
-        yield Finding(Weight.WARNING, f"task {task.name} stores no inputs, so a job will find no rows")
     for candidate in task.candidate:
         if not Path(candidate.encoder).is_dir():
             yield Finding(

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.exchange_file import exchange_paths, reading
+from ledger.exchange_file import accounts_of, exchange_paths, reading
 from ledger.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -65,20 +65,18 @@ def read_accounts(data_directory: Path) -> tuple[GatewayAccounts, ...]:
 
 def _accounts_of(path: Path) -> GatewayAccounts:
     with reading(path) as connection:
-        recorded = _number(connection, "SELECT count(*) FROM exchange")
-        requests = _number(connection, "SELECT coalesce(sum(started), 0) FROM sequence_block")
+        closed = accounts_of(connection)
         open_blocks = connection.execute(
             "SELECT first FROM sequence_block WHERE closed_at_us IS NULL"
         ).fetchall()
-        dropped: dict[str, int] = dict(
-            connection.execute("SELECT reason, sum(count) FROM loss GROUP BY reason")
-        )
+    dropped = dict(closed.dropped)
     # the tally is read after the rows, so that a request between the two is pending and never negative
     started, losses = _running_block(path.with_suffix(".tally"), {first for (first,) in open_blocks})
     for reason, count in losses.items():
         if count:
             dropped[reason] = dropped.get(reason, 0) + count
-    return GatewayAccounts(path.stem, max(requests + started, recorded), recorded, dropped)
+    requests = max(closed.requests + started, closed.recorded)
+    return GatewayAccounts(path.stem, requests, closed.recorded, dropped)
 
 
 def _running_block(path: Path, open_blocks: set[int]) -> tuple[int, Mapping[str, int]]:
@@ -87,7 +85,3 @@ def _running_block(path: Path, open_blocks: set[int]) -> tuple[int, Mapping[str,
         return 0, {}
     with closing(Tally(path)) as tally:
         return (tally.started, tally.dropped) if tally.block_first in open_blocks else (0, {})
-
-
-def _number(connection: sqlite3.Connection, query: str) -> int:
-    return int(connection.execute(query).fetchone()[0])

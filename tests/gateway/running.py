@@ -1,6 +1,7 @@
 """A real gateway process, its callers, and what it left behind."""
 
 import http.client
+import os
 import re
 import socket
 import subprocess
@@ -245,17 +246,28 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
     return path, settings["port"], settings["operations_port"]
 
 
-def start_gateway(directory: Path, teacher: str, **changes: Any) -> Running:
-    """Start a process and wait until it is ready."""
-    return start_gateway_on(directory, *write_configuration(directory, teacher, **changes))
+def start_gateway(
+    directory: Path, teacher: str, environment: Mapping[str, str] | None = None, **changes: Any
+) -> Running:
+    """Start a process, with these variables besides our own, and wait until it is ready."""
+    return start_gateway_on(directory, *write_configuration(directory, teacher, **changes), environment)
 
 
-def start_gateway_on(directory: Path, path: Path, port: int, operations_port: int) -> Running:
+def start_gateway_on(
+    directory: Path,
+    path: Path,
+    port: int,
+    operations_port: int,
+    environment: Mapping[str, str] | None = None,
+) -> Running:
     """The same with a configuration that is there already."""
     log = directory / "gateway.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "--config", str(path)], stderr=output, stdout=output
+            [sys.executable, "-m", "gateway", "--config", str(path)],
+            stderr=output,
+            stdout=output,
+            env={**os.environ, **(environment or {})},
         )
     running = Running(process, directory, port, operations_port, log)
 

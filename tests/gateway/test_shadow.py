@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.coverage import Coverage
-from gateway.record import Committed, Recorder, RecorderLimits
+from gateway.record import Recorder, RecorderLimits
 from gateway.shadow import GROUP_BYTES, GROUP_INPUTS, MAX_OUTSTANDING, Asked, Shadow, ShadowDrop, ShadowLimits
+from gateway.writer import Committed
 from ledger.exchange import Answer
 from ledger.observation import Observation, ObservationError
 from student.client import StudentClient

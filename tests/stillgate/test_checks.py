@@ -67,6 +67,7 @@ def test_a_data_directory_that_cannot_be_written_is_an_error(tmp_path: Path, pla
     [
         ("distillation_allowed = true", "distillation_allowed = false", "do not permit"),
         ('inputs = "text"', 'inputs = "nothing"', "find no rows"),
+        ('inputs = "text"', 'inputs = "text"\nredact = []', "as they come"),
         ('validator = "pete"', 'validator = "olga"', "may not approve"),
         ('validator = "pete"', 'validator = "dora"', "may not approve"),
         ('owner = "owen"', 'owner = "change me"', "governance.owner"),
