@@ -2,14 +2,16 @@
 
 What a caller's request loses on its way to the teacher: the hop-by-hop fields of RFC 9110 section 7.6.1,
 fields named in Connection, Host, Expect, Forwarded and X-Forwarded-*. What it gains: Via and X-Forwarded-For,
--Host and -Proto as this gateway saw them. What a teacher's reply loses: the hop-by-hop fields, those named in
-Connection, a Content-Length beside status 204, and any field with a name of REPLY_HEADERS. What it gains: the
-two fields of REPLY_HEADERS. Everything else passes unchanged, in order, repeated fields repeated; HTTP/1.1
-field names arrive in lower case. Trailers are dropped.
+-Host and -Proto as this gateway saw them; a trusted proxy's own are kept and added to. What a teacher's reply
+loses: the hop-by-hop fields, those named in Connection, a Content-Length beside status 204, and any field with a
+name of REPLY_HEADERS. What it gains: the two fields of REPLY_HEADERS. Everything else passes unchanged, in order,
+repeated fields repeated; HTTP/1.1 field names arrive in lower case. Trailers are dropped.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from gateway.asgi import AUTHORITY, CALLER, Fields, Scope
 
 EXCHANGE_HEADER = b"x-stillgate-exchange"  # the public name of the exchange; absent while nothing is recorded
 SERVED_BY_HEADER = b"x-stillgate-served-by"  # teacher, student or gateway
@@ -36,6 +38,7 @@ _REWRITTEN = frozenset(
         b"expect",
         b"forwarded",
         b"host",
+        b"max-forwards",
         b"via",
         b"x-forwarded-for",
         b"x-forwarded-host",
@@ -51,49 +54,65 @@ class RequestHead:
     """What the gateway needs to know of a request's headers."""
 
     upstream: list[tuple[bytes, bytes]]  # for the teacher
-    hosts: tuple[bytes, ...]
-    lengths: int  # Content-Length fields
-    transfer_coded: bool
+    expects: bytes  # the value of Expect
+    forwards: int | None  # how many more intermediaries an OPTIONS request may pass (RFC 9110 section 7.6.2)
     looped: bool  # this gateway stands in Via already
     attributes: Mapping[str, str]  # the headers that slice rules of the task name
 
 
-def read_request_head(
-    raw: RawHeaders, recorded: Collection[bytes], pseudonym: str, client: str, scheme: str
-) -> RequestHead:
+def read_request_head(scope: Scope, recorded: Collection[bytes], pseudonym: str) -> RequestHead:
     """Split a request's headers; values are bytes and stay as they are."""
-    upstream: list[tuple[bytes, bytes]] = []
+    upstream: Fields = []
     attributes: dict[str, str] = {}
-    hosts: list[bytes] = []
-    via: list[bytes] = []
-    connection: list[tuple[bytes, bytes]] = []
-    lengths, transfer_coded = 0, False
-    for field in raw:
+    rewritten: dict[bytes, list[bytes]] = {}
+    connection: Fields = []
+    for field in scope["headers"]:
         name, value = field
         if name in recorded:
             attributes[name.decode()] = value.decode(errors="backslashreplace")
         if name not in _KEPT_BACK_FROM_TEACHER:
             upstream.append(field)
-        elif name == b"host":
-            hosts.append(value)
-        elif name == b"content-length":
-            lengths += 1
-        elif name == b"transfer-encoding":
-            transfer_coded = True
-        elif name == b"via":
-            via.append(value)
+        elif name in _REWRITTEN:
+            rewritten.setdefault(name, []).append(value)
         elif name == b"connection":
             connection.append(field)
     if connection and (named := _named_in_connection(connection)):
         upstream = [field for field in upstream if field[0] not in named]
-    ours = pseudonym.encode()
-    looped = bool(via) and _stands_in_via(via, ours)
+    ours, via = pseudonym.encode(), rewritten.get(b"via", [])
     upstream.append((b"via", b", ".join([*via, b"1.1 " + ours])))
-    upstream.append((b"x-forwarded-for", client.encode()))
-    upstream.append((b"x-forwarded-proto", scheme.encode()))
-    if hosts:
-        upstream.append((b"x-forwarded-host", hosts[0]))
-    return RequestHead(upstream, tuple(hosts), lengths, transfer_coded, looped, attributes)
+    upstream += _forwarded(scope, rewritten if scope[CALLER].trusted else {})
+    forwards = None
+    if b"max-forwards" in rewritten:
+        forwards = _forwards(scope["method"], rewritten[b"max-forwards"], upstream)
+    expects = rewritten[b"expect"][0] if b"expect" in rewritten else b""
+    return RequestHead(upstream, expects, forwards, bool(via) and _stands_in_via(via, ours), attributes)
+
+
+def _forwarded(scope: Scope, told: Mapping[bytes, list[bytes]]) -> Fields:
+    """Who asked whom, and how: what this gateway saw, and before it what a trusted proxy `told`."""
+    client = scope["client"][0].encode() if scope["client"] else b"unknown"
+    scheme = scope["scheme"].encode()
+    fields = [
+        (b"x-forwarded-for", b", ".join([*told.get(b"x-forwarded-for", ()), client])),
+        (b"x-forwarded-proto", b", ".join(told.get(b"x-forwarded-proto", (scheme,)))),
+    ]
+    host = b", ".join(told.get(b"x-forwarded-host", (scope[AUTHORITY],)))
+    if host:
+        fields.append((b"x-forwarded-host", host))
+    if b"forwarded" in told:
+        node = b'"[%b]"' % client if b":" in client else client  # RFC 7239 section 6
+        fields.append((b"forwarded", b", ".join([*told[b"forwarded"], b"for=%b;proto=%b" % (node, scheme)])))
+    return fields
+
+
+def _forwards(method: str, values: list[bytes], upstream: Fields) -> int | None:
+    """Count an OPTIONS request's Max-Forwards down; it passes with every other method."""
+    counted = method == "OPTIONS" and len(values) == 1 and values[0].isdigit() and len(values[0]) < 10
+    if not counted:
+        upstream += [(b"max-forwards", value) for value in values]
+        return None
+    upstream.append((b"max-forwards", b"%d" % (int(values[0]) - 1)))
+    return int(values[0])
 
 
 def reply_headers(fields: RawHeaders, status: int) -> list[tuple[bytes, bytes]]:
