@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_deadline",
         "_drained",
         "_expects",
+        "_head",
         "_head_begun",
         "_held",
         "_phase",
@@ -93,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._body: SizedBody | ChunkedBody | None = None
         self._content = b""
+        self._head = b""  # of the response, made but not written
         self._response = Response("", modern=True, close=True)
         self._waiting: asyncio.Future[None] | None = None  # while the application waits for the body
         self._drained: asyncio.Future[None] | None = None  # while the caller does not take what is written
@@ -331,18 +333,28 @@ class Connection(asyncio.Protocol):
             return
         if message["type"] == "http.response.start":
             self._response.close |= self._close_after or self._phase is Phase.BODY
-            head = self._response.head(message["status"], message["headers"], self._server.date_line)
-            self._transport.write(head)
+            self._head = self._response.head(message["status"], message["headers"], self._server.date_line)
+            asyncio.get_running_loop().call_soon(self._write_head)
         else:
             parts = self._response.body(message.get("body", b""), message.get("more_body", False))
-            if parts:
+            if self._head:
+                head, self._head = self._head, b""
+                self._transport.write(b"".join((head, *parts)))
+            elif parts:
                 self._transport.writelines(parts)
+
+    def _write_head(self) -> None:
+        """The head leaves with the first bytes of its body, or alone if they do not come in the same breath."""
+        if self._head and not self.gone:
+            self._transport.write(self._head)
+        self._head = b""
 
     # --- endings ----------------------------------------------------------------------------------------------
 
     def _ended(self) -> None:
         """The application has done with its request."""
         response = self._response
+        self._write_head()
         if not response.started:
             self._refuse(_STOPPING if self._close_after else UNEXPECTED)
         elif not response.complete:

@@ -20,7 +20,7 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{0,5}
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _UNFINISHED = re.compile(rb"[\x20-\x7e]*\r?")  # what a request line may look like before its end has arrived
-_BARE_CR = re.compile(rb"\r(?!\n)")
+_BARE_CR = re.compile(rb"\r(?!\n|\Z)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _SPACE_BEFORE_COLON = re.compile(rb"^" + _TOKEN + rb"[ \t]+:", re.MULTILINE)
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
@@ -81,7 +81,7 @@ def unfinished_refusal(content: bytes, seen: int, limits: HeadLimits) -> Refused
         return _fields_too_large(limits)
     if seen < line_end + 2 and _LINE.match(content) is None:
         return _line_refusal(content, limits)
-    if _BARE_LF.search(new, 1) or _BARE_CR.search(new[:-1]) or b"\x00" in new:
+    if _BARE_LF.search(new, 1) or _BARE_CR.search(new) or b"\x00" in new:
         return _field_refusal(content)
     return None
 
