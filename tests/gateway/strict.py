@@ -118,8 +118,18 @@ class Answer:
 class RawCaller:
     """One connection to the gateway; what comes back is read by h11, one response after the other."""
 
-    def __init__(self, port: int, seconds: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+    def __init__(self, port: int) -> None:
+        self._take(socket.create_connection(("127.0.0.1", port), timeout=10))
+
+    @classmethod
+    def of(cls, connection: socket.socket) -> "RawCaller":
+        """One on a socket that was made elsewhere."""
+        caller = cls.__new__(cls)
+        caller._take(connection)
+        return caller
+
+    def _take(self, connection: socket.socket) -> None:
+        self.socket = connection
         self._held = b""
 
     def __enter__(self) -> "RawCaller":
