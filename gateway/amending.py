@@ -80,8 +80,8 @@ def amended(passage: Passage, request: Request, send: Send) -> tuple[Request, Se
     body = amended_body(passage, request)
     if body is None:
         return request, send
-    fields = [field for field in request.head.upstream if field[0] != "accept-encoding"]
-    head = replace(request.head, upstream=[*fields, ("accept-encoding", "identity")])
+    fields = [field for field in request.head.upstream if field[0] != b"accept-encoding"]
+    head = replace(request.head, upstream=[*fields, (b"accept-encoding", b"identity")])
     return replace(request, head=head, body=body.body), RestoringSend(send, body.restored)
 
 

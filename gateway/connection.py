@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._deadline = self._server.now + self._server.limits.first_byte_seconds
         excess = self._server.admit(self)
         if excess > OVERFLOW_CONNECTIONS:
-            transport.abort()
+            self._transport.abort()
         elif excess > 0:
             self._refuse(_FULL)
 
