@@ -41,7 +41,7 @@ class Gateway:
         tracing: "Tracing | None" = None,
     ) -> None:
         self.in_flight = 0
-        self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
+        self._name, self._pseudonym = section.name, b"stillgate-" + section.name.encode()
         self._arm, self._tracing = arm, tracing
         self.obey(section, routes)
         self._recorder, self._duration, self._overhead = recorder, metrics.duration, metrics.overhead

@@ -229,10 +229,11 @@ class Connection(asyncio.Protocol):
         self._response = Response(head.method, head.modern, self._close_after)
         self._content, self._body, self._begun = b"", None, False
         self._deadline = inf
-        if head.length:
-            self._expect_body(head)
-        else:
+        if 0 <= head.length <= min(len(self._held), self._server.limits.body_bytes):  # it has come whole
+            self._content, self._held = self._held[: head.length], self._held[head.length :]
             self._phase = Phase.ANSWER
+        else:
+            self._expect_body(head)
         self._task = asyncio.get_running_loop().create_task(self._run(scope))
 
     def _expect_body(self, head: HttpHead) -> None:
@@ -246,7 +247,7 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.BODY
         self._received, self._body_since = 0, self._server.now
         self._deadline = self._body_since + limits.body_grace_seconds
-        self._expects = head.modern and any(name == b"expect" for name, _ in head.fields)
+        self._expects = head.expects
         held, self._held = self._held, b""
         if held:
             self._take_body(held)

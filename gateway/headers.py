@@ -32,12 +32,13 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+_REPLACED = frozenset(
+    {b"content-length", b"host"}
+)  # the body may have come in chunks; the host is the teacher's
 _REWRITTEN = frozenset(
     {
-        b"content-length",  # set again from the body, which may have come in chunks
         b"expect",
         b"forwarded",
-        b"host",
         b"max-forwards",
         b"via",
         b"x-forwarded-for",
@@ -45,7 +46,7 @@ _REWRITTEN = frozenset(
         b"x-forwarded-proto",
     }
 )
-_KEPT_BACK_FROM_TEACHER = HOP_BY_HOP | _REWRITTEN
+_KEPT_BACK_FROM_TEACHER = HOP_BY_HOP | _REPLACED | _REWRITTEN
 _KEPT_BACK_FROM_CALLER = HOP_BY_HOP | frozenset(REPLY_HEADERS)
 
 
@@ -60,7 +61,7 @@ class RequestHead:
     attributes: Mapping[str, str]  # the headers that slice rules of the task name
 
 
-def read_request_head(scope: Scope, recorded: Collection[bytes], pseudonym: str) -> RequestHead:
+def read_request_head(scope: Scope, recorded: Collection[bytes], pseudonym: bytes) -> RequestHead:
     """Split a request's headers; values are bytes and stay as they are."""
     upstream: Fields = []
     attributes: dict[str, str] = {}
@@ -78,27 +79,37 @@ def read_request_head(scope: Scope, recorded: Collection[bytes], pseudonym: str)
             connection.append(field)
     if connection and (named := _named_in_connection(connection)):
         upstream = [field for field in upstream if field[0] not in named]
-    ours, via = pseudonym.encode(), rewritten.get(b"via", [])
-    upstream.append((b"via", b", ".join([*via, b"1.1 " + ours])))
-    upstream += _forwarded(scope, rewritten if scope[CALLER].trusted else {})
-    forwards = None
-    if b"max-forwards" in rewritten:
-        forwards = _forwards(scope["method"], rewritten[b"max-forwards"], upstream)
-    expects = rewritten[b"expect"][0] if b"expect" in rewritten else b""
-    return RequestHead(upstream, expects, forwards, bool(via) and _stands_in_via(via, ours), attributes)
+    via = rewritten.get(b"via")
+    upstream.append((b"via", b"1.1 " + pseudonym if via is None else b", ".join([*via, b"1.1 " + pseudonym])))
+    upstream += _told(scope, rewritten) if rewritten and scope[CALLER].trusted else _seen(scope)
+    if not rewritten:
+        return RequestHead(upstream, b"", None, False, attributes)
+    return RequestHead(
+        upstream,
+        b", ".join(rewritten.get(b"expect", ())),
+        _forwards(scope["method"], rewritten.get(b"max-forwards", []), upstream),
+        via is not None and _stands_in_via(via, pseudonym),
+        attributes,
+    )
 
 
-def _forwarded(scope: Scope, told: Mapping[bytes, list[bytes]]) -> Fields:
-    """Who asked whom, and how: what this gateway saw, and before it what a trusted proxy `told`."""
-    client = scope["client"][0].encode() if scope["client"] else b"unknown"
-    scheme = scope["scheme"].encode()
+def _seen(scope: Scope) -> Fields:
+    """Who asked this gateway, and how."""
     fields = [
-        (b"x-forwarded-for", b", ".join([*told.get(b"x-forwarded-for", ()), client])),
-        (b"x-forwarded-proto", b", ".join(told.get(b"x-forwarded-proto", (scheme,)))),
+        (b"x-forwarded-for", scope["client"][0].encode() if scope["client"] else b"unknown"),
+        (b"x-forwarded-proto", scope["scheme"].encode()),
     ]
-    host = b", ".join(told.get(b"x-forwarded-host", (scope[AUTHORITY],)))
-    if host:
-        fields.append((b"x-forwarded-host", host))
+    if scope[AUTHORITY]:
+        fields.append((b"x-forwarded-host", scope[AUTHORITY]))
+    return fields
+
+
+def _told(scope: Scope, told: Mapping[bytes, list[bytes]]) -> Fields:
+    """The same behind a trusted proxy: what it told stays, and it is added itself."""
+    seen = dict(_seen(scope))
+    client, scheme = seen[b"x-forwarded-for"], seen[b"x-forwarded-proto"]
+    fields = [(name, b", ".join(told.get(name, (value,)))) for name, value in seen.items()]
+    fields[0] = (b"x-forwarded-for", b", ".join([*told.get(b"x-forwarded-for", ()), client]))
     if b"forwarded" in told:
         node = b'"[%b]"' % client if b":" in client else client  # RFC 7239 section 6
         fields.append((b"forwarded", b", ".join([*told[b"forwarded"], b"for=%b;proto=%b" % (node, scheme)])))

@@ -23,7 +23,7 @@ _UNFINISHED = re.compile(rb"[\x20-\x7e]*\r?")  # what a request line may look li
 _BARE_CR = re.compile(rb"\r(?!\n|\Z)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _SPACE_BEFORE_COLON = re.compile(rb"^" + _TOKEN + rb"[ \t]+:", re.MULTILINE)
-_SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
+_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
 
 NO_BODY, CHUNKED = 0, -1
 
@@ -38,6 +38,7 @@ class HttpHead(NamedTuple):
     fields: Fields  # names in lower case, in order
     length: int  # of the body, or CHUNKED
     keep_alive: bool
+    expects: bool  # an interim response before the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,17 @@ def _framed(method: bytes, target: bytes, modern: bool, fields: Fields) -> HttpH
     lengths: list[bytes] = []
     codings: list[bytes] = []
     options: list[bytes] = []
+    expects = False
     for name, value in fields:
-        if name in _SINGLE:
+        if name in _FRAMING:
             if name == b"host":
                 hosts.append(value)
             elif name == b"content-length":
                 lengths.append(value)
             elif name == b"connection":
                 options.append(value)
+            elif name == b"expect":
+                expects = modern
             else:
                 codings.append(value)
     length = _length(lengths) if not codings else _coded(codings, lengths, modern)
@@ -114,7 +118,7 @@ def _framed(method: bytes, target: bytes, modern: bool, fields: Fields) -> HttpH
             return resolved
         target, host = resolved
     keep_alive = modern and (not options or not _says_close(options))
-    return HttpHead(method.decode(), target, host, modern, fields, length, keep_alive)
+    return HttpHead(method.decode(), target, host, modern, fields, length, keep_alive, expects)
 
 
 def _length(lengths: list[bytes]) -> int | Refused:

@@ -28,7 +28,7 @@ def head_of(
         AUTHORITY: b"h",
         CALLER: Peer(trusted),
     }
-    return read_request_head(scope, NAMED, "stillgate-g0")
+    return read_request_head(scope, NAMED, b"stillgate-g0")
 
 
 def test_only_the_named_headers_are_kept() -> None:
