@@ -1,5 +1,6 @@
 """The recorder over a real exchange file: bounds, groups, faults, and the accounts after each."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,9 +11,10 @@ import pytest
 
 from gateway.captured import Assignment, Body, Captured, CapturedAudit
 from gateway.dialects.dialect import Asked, Dialect
-from gateway.record import Accounting, Committed, Recorder, RecorderLimits
+from gateway.record import MAX_FORMS, Accounting, Committed, Recorder, RecorderLimits
 from gateway.routes import Routes, routes_of
 from gateway.store import append, close_store, open_store
+from gateway.upstream import Pools
 from ledger.configuration import load
 from ledger.exchange import Arm, Origin, Outcome, ServedBy, Unpaired
 from ledger.exchange_file import ExchangeFile, exchange_path
@@ -27,7 +29,12 @@ Start = Callable[..., Recorder]
 
 @pytest.fixture
 def routes(tmp_path: Path) -> Routes:
-    return routes_of(load(write_configuration(tmp_path, "http://127.0.0.1:9")[0]))
+    configuration = load(write_configuration(tmp_path, "http://127.0.0.1:9")[0])
+
+    async def read() -> Routes:
+        return routes_of(configuration, Pools())
+
+    return asyncio.run(read())
 
 
 @pytest.fixture
@@ -87,6 +94,18 @@ def settled(recorder: Recorder) -> Accounting:
     return accounting
 
 
+def test_forms_are_bounded(routes: Routes, start: Start) -> None:
+    """Callers can ask in many shapes; the ones that were seen longest ago are forgotten."""
+    recorder = start()
+    for number in range(MAX_FORMS):
+        recorder.forms["desk", str(number)] = REPLY, b"application/json"
+    begin_and_put(recorder, routes, 1)
+    settled(recorder)
+    assert ("desk", "text") in recorder.forms
+    assert ("desk", "0") not in recorder.forms
+    assert len(recorder.forms) == MAX_FORMS
+
+
 def test_groups_are_written(start: Start, routes: Routes, committed: list[Committed], tmp_path: Path) -> None:
     """What is put is written and told; the form of the teacher's reply is remembered."""
     recorder = start()
@@ -94,7 +113,7 @@ def test_groups_are_written(start: Start, routes: Routes, committed: list[Commit
     assert settled(recorder).recorded == 700
     assert sum(len(group.built) for group in committed) == 700
     assert [exchange.sequence for exchange in read_exchanges(tmp_path)] == list(range(700))
-    assert recorder.forms["desk", "text"] == ({"nested": False, "label_first": True}, b"application/json")
+    assert recorder.forms["desk", "text"] == (REPLY, b"application/json")
 
 
 @pytest.mark.parametrize(
