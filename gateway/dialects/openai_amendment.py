@@ -17,15 +17,17 @@ def amend(section: OpenAISection, body: bytes) -> Amendment:
     present = [(spans[key].start, spans[key].end, value) for key, value in wanted.items() if key in spans]
     absent = b"".join([b'"%s":%s,' % (key.encode(), v) for key, v in wanted.items() if key not in spans])
     opening = body.index(b"{") + 1
-    return Amendment(exchanged(body, [(opening, opening, absent), *present]), partial(restored, section))
+    return Amendment(
+        exchanged(body, [(opening, opening, absent), *present]), partial(restored, section.unasked_logprobs)
+    )
 
 
-def restored(section: OpenAISection, document: bytes) -> bytes:
+def restored(unasked: str, document: bytes) -> bytes:
     """A completion or chunk as it would have come without logprobs; anything else as it is."""
     if not isinstance(read_json(document), dict):
         return document
     found = [span for span in spans_of(document) if _is_logprobs(span)]
-    if section.unasked_logprobs == "absent":
+    if unasked == "absent":
         return without_members(document, found)
     return exchanged(document, [(span.start, span.end, b"null") for span in found])
 

@@ -6,6 +6,7 @@ be the same for all callers and holds anything is a reason not to imitate: it mi
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -44,13 +45,13 @@ def render(
     """`written` is what to say for each class."""
     words = written[observations[0].top]
     if form.lstrip().startswith(b"{"):
-        body = _Like(form).document(restored(section, form), words)
+        body = _Like(form).document(*_prepared(section.unasked_logprobs, form), words)
     else:
-        body = _like_stream(section, form, words)
+        body = _like_stream(section.unasked_logprobs, form, words)
     return None if body is None else Rendered(body)
 
 
-def _like_stream(section: OpenAISection, form: bytes, words: str) -> bytes | None:
+def _like_stream(unasked: str, form: bytes, words: str) -> bytes | None:
     """All words in one chunk: in the teacher's first with words, or its last if that one also says why it ends."""
     events = [event for event in map(event_of, blocks_of(form)) if event is not None]
     speaking = [place for place, event in enumerate(events) if _speaks(event)]
@@ -61,7 +62,7 @@ def _like_stream(section: OpenAISection, form: bytes, words: str) -> bytes | Non
     for place, event in enumerate(events):
         if place in speaking and place != kept:
             continue
-        data = DONE if event.data == DONE else like.document(restored(section, event.data), words)
+        data = DONE if event.data == DONE else like.document(*_prepared(unasked, event.data), words)
         if data is None or event.place is None:
             return None
         blocks.append(event.with_data(data))
@@ -92,8 +93,8 @@ class _Like:
         self._id = orjson.dumps(fresh_id(told if isinstance(told, str) else ""))
         self._created = b"%d" % time.time()
 
-    def document(self, form: bytes, words: str) -> bytes | None:
-        spans = [(span, self._exchange(span, form[span.start : span.end], words)) for span in _leaves(form)]
+    def document(self, form: bytes, leaves: Sequence[Span], words: str) -> bytes | None:
+        spans = [(span, self._exchange(span, form[span.start : span.end], words)) for span in leaves]
         if any(content is None for _, content in spans):
             return None
         return exchanged(form, [(span.start, span.end, content) for span, content in spans if content])
@@ -117,5 +118,8 @@ class _Like:
         return b"0" if is_count else None
 
 
-def _leaves(document: bytes) -> list[Span]:
-    return [span for span in spans_of(document) if document[span.start] not in b"{["]
+@lru_cache(maxsize=64)
+def _prepared(unasked: str, form: bytes) -> tuple[bytes, tuple[Span, ...]]:
+    """The document without logprobs, and where its leaves stand. One form serves many replies."""
+    document = restored(unasked, form)
+    return document, tuple(span for span in spans_of(document) if document[span.start] not in b"{[")

@@ -1,8 +1,11 @@
 """Which teacher a path belongs to."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
-from gateway.routes import NO_TASK, routes_of
+from gateway.routes import NO_TASK, Routes, routes_of
+from gateway.upstream import Pools
 from ledger.configuration import Configuration
 from tests.gateway.dialects.tasks import task
 
@@ -16,7 +19,13 @@ TASKS = [
         }
     ),
 ]
-ROUTES = routes_of(Configuration.model_construct(task=tuple(TASKS)))
+
+
+@pytest.fixture
+async def routes() -> AsyncIterator[Routes]:
+    pools = Pools()
+    yield routes_of(Configuration.model_construct(task=tuple(TASKS)), pools)
+    pools.close()
 
 
 @pytest.mark.parametrize(
@@ -34,7 +43,7 @@ ROUTES = routes_of(Configuration.model_construct(task=tuple(TASKS)))
         (b"", NO_TASK, ":1"),
     ],
 )
-def test_paths(path: bytes, name: str, origin: str) -> None:
+async def test_paths(routes: Routes, path: bytes, name: str, origin: str) -> None:
     """A task's own paths, what else is asked about a model of it, and the first task's teacher for the rest."""
-    route = ROUTES.of(path)
-    assert (route.name, route.upstream.origin[-2:]) == (name, origin)
+    route = routes.of(path)
+    assert (route.name, route.task.teacher.url[-2:]) == (name, origin)
