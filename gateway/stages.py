@@ -5,6 +5,7 @@ growing until the dead-man rule sends every request to the teacher.
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
+from ledger.glance import STAGES_AND_BEATS_MARK, Glance, Mark
 from ledger.heartbeats import heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
 from ledger.tables import HeartbeatRow, StudentRow
@@ -24,6 +26,7 @@ from ledger.tables import HeartbeatRow, StudentRow
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
 MONITOR, STUDENT = "monitor", "student"  # the names of their heartbeats
+NOT_READ: Mark = ()  # the mark before the first reading
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class StageWatcher:
         self._data_directory = configuration.deployment.data_directory
         self._stale_seconds = configuration.monitor.stale_seconds
         self._engine: Engine | None = None
+        self._glance, self._mark = Glance(self._data_directory), NOT_READ
         self._certificates = Certificates(self._data_directory)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
@@ -75,6 +79,7 @@ class StageWatcher:
     def stop(self) -> None:
         self._stopping.set()
         self._thread.join()
+        self._glance.close()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -83,11 +88,18 @@ class StageWatcher:
         self._tasks = configuration.task
         self._stale_seconds = configuration.monitor.stale_seconds
         self._certificates = Certificates(self._data_directory)
+        self._mark = NOT_READ
 
     def poll(self) -> None:
+        """Look, and read if there is something new: stages, students, the monitor's sign of life."""
         try:
+            mark = self._glance.ask(STAGES_AND_BEATS_MARK, MONITOR, STUDENT)
+            if mark == self._mark and not self._certificates.problems:
+                return
+            self._mark = mark  # before the reading: what changes meanwhile is read once more
             found = self._read()
-        except (SQLAlchemyError, OSError, ValueError) as error:
+        except (sqlite3.Error, SQLAlchemyError, OSError, ValueError) as error:
+            self._mark = NOT_READ
             if self.snapshot.control_readable:
                 log.warning(
                     "The control file cannot be read, the last stages stay: %s. action=control_lost", error

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,14 +12,15 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ledger.configuration import Configuration
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
-from ledger.heartbeats import leave_heartbeat
+from ledger.glance import STAGES_MARK, Glance
+from ledger.heartbeats import BEAT_SECONDS, leave_heartbeat
 from ledger.schema import SchemaTooNew
 from student.loading import Problem, Wanted, load, marked, next_steps, read_wanted, taken_mark
 from student.session import Student
 
 POLL_SECONDS = 0.25
 SUSPECT_SECONDS = 600.0
-HEARTBEAT_SECONDS = 5.0  # at most; a change is reported at once
+HEARTBEAT_SECONDS = BEAT_SECONDS  # at most; a change is reported at once
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +42,17 @@ class Following:
         self._blame_the_last_death()
         engine = open_control_file_read_only(self.configuration.deployment.data_directory)
         tasks = [task.name for task in self.configuration.task]
+        glance, mark, wanted = Glance(self.configuration.deployment.data_directory), None, list[Wanted]()
         reported_at, changed = 0.0, True
         with ThreadPoolExecutor(1, "load") as thread:
             while True:
                 try:
-                    wanted = await loop.run_in_executor(thread, read_wanted, engine, tasks)
-                except SQLAlchemyError as error:  # before the first start of the others there is no file
+                    found = await loop.run_in_executor(thread, glance.ask, STAGES_MARK)
+                    if found != mark:
+                        wanted = await loop.run_in_executor(thread, read_wanted, engine, tasks)
+                        mark = found
+                except (sqlite3.Error, SQLAlchemyError) as error:
+                    # before the first start of the others there is no file
                     self._note_trouble(
                         f"The stages cannot be read, the loaded students stay: {_cause(error)}"
                     )
