@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
+from ledger.gateway_beats import beat_path, end_beats, leave_beat
 from ledger.glance import STAGES_AND_BEATS_MARK, Glance, Mark
-from ledger.heartbeats import heartbeat_age_seconds
+from ledger.heartbeats import BEAT_SECONDS, heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
 from ledger.tables import HeartbeatRow, StudentRow
 
@@ -68,17 +70,22 @@ class StageWatcher:
         self._engine: Engine | None = None
         self._glance, self._mark = Glance(self._data_directory), NOT_READ
         self._certificates = Certificates(self._data_directory)
+        self._beat_path = beat_path(self._data_directory, configuration.gateway.name)
+        self._beaten_at = -BEAT_SECONDS  # on time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
 
     def start(self) -> None:
         """Look once, so that the first request obeys the stages already, then go on looking."""
+        self._beat()
         self.poll()
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
         self._thread.join()
+        with suppress(OSError):
+            end_beats(self._beat_path)
         self._glance.close()
         if self._engine is not None:
             self._engine.dispose()
@@ -113,10 +120,19 @@ class StageWatcher:
 
     def _run(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
+            self._beat()
             try:
                 self.poll()
             except Exception:  # this thread must outlive any surprise: the dead-man rule covers the rest
+                self._mark = NOT_READ
                 log.exception("Reading the stages failed. action=stages_failed")
+
+    def _beat(self) -> None:
+        """Every BEAT_SECONDS; where it cannot be written, the gateway shows as silent."""
+        if time.monotonic() - self._beaten_at >= BEAT_SECONDS:
+            self._beaten_at = time.monotonic()
+            with suppress(OSError):
+                leave_beat(self._beat_path)
 
     def _read(self) -> Snapshot:
         if self._engine is None:

@@ -14,6 +14,7 @@ from sqlmodel import Session, col, func, select
 from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import transaction
+from ledger.gateway_beats import beat_ages
 from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, DetectorRow, HeartbeatRow
@@ -73,6 +74,7 @@ def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]
     yield from _detector_gauges(session, configuration, slices)
     yield _alarm_counts(session)
     yield from _tick_metrics(session)
+    yield _gateway_ages(configuration)
 
 
 def _recent(session: Session, task: TaskSection) -> Slices:
@@ -148,3 +150,14 @@ def _tick_metrics(session: Session) -> Iterator[Metric]:
         for reason, count in heartbeat.report["unusable"].items():
             unusable.add_metric([reason], count)
     yield from (age, pairs, unusable)
+
+
+def _gateway_ages(configuration: Configuration) -> Metric:
+    age = GaugeMetricFamily(
+        "stillgate_gateway_beat_age_seconds",
+        "Time since the gateway's last sign of life; above 15 it hangs or died, without one it was told to stop",
+        labels=["gateway"],
+    )
+    for gateway, seconds in beat_ages(configuration.deployment.data_directory).items():
+        age.add_metric([gateway], seconds)
+    return age

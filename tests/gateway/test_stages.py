@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from gateway.stages import Certificates, Snapshot, StageWatcher
 from ledger.configuration import Configuration, load
 from ledger.control_file import control_path, open_control_file, transaction
+from ledger.gateway_beats import beat_ages
 from ledger.heartbeats import leave_heartbeat
 from ledger.slices import OVERALL
 from ledger.stages import Stage
@@ -125,3 +126,16 @@ def test_a_changed_configuration_is_obeyed_by_the_next_poll(
     watcher.obey(load(write_configuration(folder, "http://127.0.0.1:9", stale_seconds=600)[0]))
 
     assert poll(watcher).fresh_until > before.fresh_until + 500
+
+
+def test_a_gateway_leaves_signs_of_life_until_it_is_told_to_stop(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """In a file of its own; a killed one leaves its last sign behind, which grows old."""
+    watcher = StageWatcher(configuration)
+    assert beat_ages(tmp_path) == {}
+    watcher.start()
+    assert beat_ages(tmp_path)[configuration.gateway.name] < 60
+    watcher.stop()
+
+    assert beat_ages(tmp_path) == {}
