@@ -144,12 +144,19 @@ def _tick_metrics(session: Session) -> Iterator[Metric]:
     unusable = CounterMetricFamily(
         "stillgate_monitor_unusable", "Answered inputs that gave no pair", labels=["reason"]
     )
+    overflow = CounterMetricFamily(
+        "stillgate_slice_overflow_pairs",
+        "Pairs of values above max_values of their rule",
+        labels=["task", "rule"],
+    )
     if heartbeat is not None:
         age.add_metric([], (now_us() - heartbeat.at_us) / 1e6)
         pairs.add_metric([], heartbeat.report["pairs"])
         for reason, count in heartbeat.report["unusable"].items():
             unusable.add_metric([reason], count)
-    yield from (age, pairs, unusable)
+        for slices, count in heartbeat.report.get("overflow", {}).items():
+            overflow.add_metric([*slices.split("/")], count)
+    yield from (age, pairs, unusable, overflow)
 
 
 def _gateway_ages(configuration: Configuration) -> Metric:
