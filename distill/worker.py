@@ -6,9 +6,11 @@ The job's process carries torch; when it dies of memory or a crash, the worker s
 import json
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,15 @@ from distill.register import RegistrationRefused, register_student
 from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
+from ledger.glance import OPEN_JOBS, Glance
+from ledger.heartbeats import BEAT_SECONDS as IDLE_BEAT_SECONDS
 from ledger.heartbeats import leave_heartbeat
 from ledger.jobs import MAX_ATTEMPTS, JobStatus, beat, claim_job, finish_job, release_job
 from ledger.tables import JobRow
 from ledger.tether import tethered
 
 POLL_SECONDS = 1.0
-BEAT_SECONDS = 2.0
+BEAT_SECONDS = 2.0  # while a job runs
 TERMINATE_SECONDS = 5.0
 
 log = logging.getLogger("distill")
@@ -48,6 +52,7 @@ class Worker:
     def __init__(self, configuration: Configuration, path: Path, engine: Engine, name: str) -> None:
         self._data_directory = configuration.deployment.data_directory
         self._path, self._engine, self._name = path, engine, name
+        self._glance, self._said_at = Glance(self._data_directory), -IDLE_BEAT_SECONDS  # on time.monotonic()
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -56,19 +61,27 @@ class Worker:
     def run(self) -> None:
         while not self._stop.is_set():
             try:
-                job = self._claim()
-            except OperationalError as error:
-                log.warning("control file is busy, trying again: %s action=claim_failed", error.orig)
+                job = self._claim() if self._is_due() else None
+            except (sqlite3.Error, OperationalError) as error:
+                cause = error.orig if isinstance(error, OperationalError) else error
+                log.warning("control file is busy, trying again: %s action=claim_failed", cause)
                 job = None
             if job is not None:
                 self._run_job(job)
             else:
                 self._stop.wait(POLL_SECONDS)
+        self._glance.close()
+
+    def _is_due(self) -> bool:
+        """A claim takes the write lock and a write to the disk, so it waits for a job or for the next beat."""
+        return time.monotonic() - self._said_at >= IDLE_BEAT_SECONDS or self._glance.ask(OPEN_JOBS) != (0,)
 
     def _claim(self) -> JobRow | None:
         with transaction(self._engine) as session:
             leave_heartbeat(session, "distill", {"job": None})
-            return claim_job(session, self._name)
+            job = claim_job(session, self._name)
+        self._said_at = time.monotonic()
+        return job
 
     def _run_job(self, job: JobRow) -> None:
         assert job.id is not None

@@ -5,9 +5,11 @@ growing until the dead-man rule sends every request to the teacher.
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,13 +20,16 @@ from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
 from ledger.cursors import cursor
-from ledger.heartbeats import heartbeat_age_seconds
+from ledger.gateway_beats import beat_path, end_beats, leave_beat
+from ledger.glance import STAGES_AND_BEATS_MARK, Glance, Mark
+from ledger.heartbeats import BEAT_SECONDS, heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
 from ledger.tables import HeartbeatRow, StudentRow
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
 MONITOR, STUDENT = "monitor", "student"  # the names of their heartbeats
+NOT_READ: Mark = ()  # the mark before the first reading
 
 log = logging.getLogger(__name__)
 
@@ -65,18 +70,25 @@ class StageWatcher:
         self._data_directory = configuration.deployment.data_directory
         self._stale_seconds = configuration.monitor.stale_seconds
         self._engine: Engine | None = None
+        self._glance, self._mark = Glance(self._data_directory), NOT_READ
         self._certificates = Certificates(self._data_directory)
+        self._beat_path = beat_path(self._data_directory, configuration.gateway.name)
+        self._beaten_at = -BEAT_SECONDS  # on time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
 
     def start(self) -> None:
         """Look once, so that the first request obeys the stages already, then go on looking."""
+        self._beat()
         self.poll()
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
         self._thread.join()
+        with suppress(OSError):
+            end_beats(self._beat_path)
+        self._glance.close()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -85,11 +97,18 @@ class StageWatcher:
         self._tasks = configuration.task
         self._stale_seconds = configuration.monitor.stale_seconds
         self._certificates = Certificates(self._data_directory)
+        self._mark = NOT_READ
 
     def poll(self) -> None:
+        """Look, and read if there is something new: stages, students, the monitor's sign of life."""
         try:
+            mark = self._glance.ask(STAGES_AND_BEATS_MARK, MONITOR, STUDENT)
+            if mark == self._mark and not self._certificates.problems:
+                return
+            self._mark = mark  # before the reading: what changes meanwhile is read once more
             found = self._read()
-        except (SQLAlchemyError, OSError, ValueError) as error:
+        except (sqlite3.Error, SQLAlchemyError, OSError, ValueError) as error:
+            self._mark = NOT_READ
             if self.snapshot.control_readable:
                 log.warning(
                     "The control file cannot be read, the last stages stay: %s. action=control_lost", error
@@ -103,10 +122,19 @@ class StageWatcher:
 
     def _run(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
+            self._beat()
             try:
                 self.poll()
             except Exception:  # this thread must outlive any surprise: the dead-man rule covers the rest
+                self._mark = NOT_READ
                 log.exception("Reading the stages failed. action=stages_failed")
+
+    def _beat(self) -> None:
+        """Every BEAT_SECONDS; where it cannot be written, the gateway shows as silent."""
+        if time.monotonic() - self._beaten_at >= BEAT_SECONDS:
+            self._beaten_at = time.monotonic()
+            with suppress(OSError):
+                leave_beat(self._beat_path)
 
     def _read(self) -> Snapshot:
         if self._engine is None:

@@ -235,6 +235,7 @@ class SliceSection(Section):
     teacher_class: bool = False
     critical: bool = False
     bar: OpenShare | None = None  # the gate's
+    max_values: int = Field(200, ge=1, le=10_000)  # of a header: further values are measured as `NAME=other`
     alarm_below: OpenShare | None = None  # the trigger's, where the gate saw too few rows; default: the bar
 
     @model_validator(mode="after")
@@ -268,6 +269,7 @@ class SliceSection(Section):
             critical=self.critical,
             bar=self.bar,
             alarm_below=self.alarm_below,
+            max_values=self.max_values,
         )
 
 

@@ -1,5 +1,6 @@
 """Signs of life that processes leave for each other in the control file."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,14 @@ from sqlmodel import Session
 from ledger.clock import now_us
 from ledger.tables import HeartbeatRow
 
+BEAT_SECONDS = 5.0  # between two signs of life of a process that has nothing new to say
+
+_LEAVE = "INSERT OR REPLACE INTO heartbeat (process, at_us, report) VALUES (?, ?, ?)"
+
 
 def leave_heartbeat(session: Session, process: str, report: Mapping[str, Any]) -> None:
-    session.merge(HeartbeatRow(process=process, at_us=now_us(), report=dict(report)))
+    row = (process, now_us(), json.dumps(dict(report)))
+    session.connection().exec_driver_sql(_LEAVE, row)
 
 
 def heartbeat_age_seconds(session: Session, process: str) -> float | None:

@@ -21,6 +21,9 @@ class SliceRule:
     word_edges: tuple[int, ...] = ()  # ascending, for kind "words"
     critical: bool = False  # the gate must prove the bar of each of its slices that has enough rows
     bar: float | None = None  # least acceptable fidelity
+    max_values: int = (
+        200  # slices of a header that are measured apart; the pairs of further ones are `NAME=other`
+    )
     alarm_below: float | None = None  # fidelity that a slice without a reference is held to; else the bar
 
     @property

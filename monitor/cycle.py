@@ -6,7 +6,7 @@ The cursors move in that transaction, so a monitor killed at any moment neither 
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ledger.heartbeats import leave_heartbeat
 from ledger.labels import labels_after
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, HeartbeatRow, LabelRow, StudentRow
+from monitor.cardinality import SliceNames, bounded, slice_names
 from monitor.columns import PairColumns
 from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
@@ -57,6 +58,7 @@ class CycleReport:
     pairs: int = 0
     labels: int = 0
     unusable: Mapping[str, int] = field(default_factory=dict)
+    overflow: Mapping[str, int] = field(default_factory=dict)  # "task/rule" -> pairs counted as its `other`
     alarms: tuple[Alarm, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)  # gateway or student -> why it was skipped
     is_behind: bool = False  # more waits already: tick again at once
@@ -77,16 +79,11 @@ class Read:
     """What lies beyond those positions."""
 
     arrivals: Mapping[str, Arrivals]  # by gateway
+    pairs: tuple[PairColumns, ...]
+    known: tuple[PairColumns, ...]
+    overflow: Mapping[str, int]  # "task/rule" -> pairs that had to count as its `other`
     labels: tuple[LabelRow, ...]  # those whose exchange files could be read
     problems: Mapping[str, str]
-
-    @property
-    def pairs(self) -> list[PairColumns]:
-        return [columns for arrivals in self.arrivals.values() for columns in arrivals.pairs]
-
-    @property
-    def known(self) -> list[PairColumns]:
-        return [columns for arrivals in self.arrivals.values() for columns in arrivals.known]
 
 
 def run_cycle(engine: Engine, configuration: Configuration, now_us: int) -> CycleReport:
@@ -97,6 +94,7 @@ def run_cycle(engine: Engine, configuration: Configuration, now_us: int) -> Cycl
     begun = _begin(engine, tasks, files)
     read = _read(begun, files, tasks)
     reports, unreadable = gate_reports(directory, begun.answering)
+    read = _bounded(engine, read, tasks, reports)
     changes = _changes(engine, configuration, tasks, begun, read)
     counts = {task: _counts(read, task) for task in tasks}
     with transaction(engine) as session:
@@ -134,7 +132,28 @@ def _read(begun: Begun, files: Mapping[str, Path], tasks: Tasks) -> Read:
             arrivals[gateway] = read_arrivals(path, position, A_TICK, tasks, sequences)
         except sqlite3.Error as error:
             problems[gateway] = f"{path} cannot be read: {error}"
-    return Read(arrivals, tuple(_labels_before(begun.labels, problems)), problems)
+    pairs = tuple(columns for one in arrivals.values() for columns in one.pairs)
+    known = tuple(columns for one in arrivals.values() for columns in one.known)
+    return Read(arrivals, pairs, known, {}, tuple(_labels_before(begun.labels, problems)), problems)
+
+
+def _bounded(
+    engine: Engine, read: Read, tasks: Tasks, reports: Mapping[str, Mapping[str, GateReport | None]]
+) -> Read:
+    """With at most so many slices of a header as its rule allows."""
+    students = {(columns.task, name) for columns in (*read.pairs, *read.known) for name in columns.artifacts}
+    names: dict[str, dict[str, SliceNames]] = {}
+    with transaction(engine) as session:
+        for task, artifact in sorted(students):
+            of_task = names.setdefault(task, {})
+            of_task[artifact] = slice_names(session, task, artifact, reports[task].get(artifact))
+    pairs = tuple(bounded(columns, tasks[columns.task], names[columns.task]) for columns in read.pairs)
+    overflow: Counter[str] = Counter()
+    for task, of_task in names.items():
+        for student in of_task.values():
+            overflow.update({f"{task}/{rule}": count for rule, count in student.overflow.items() if count})
+    known = tuple(bounded(columns, tasks[columns.task], names[columns.task]) for columns in read.known)
+    return replace(read, pairs=pairs, known=known, overflow=overflow)
 
 
 def _labelled_sequences(labels: Sequence[LabelRow]) -> dict[str, set[int]]:
@@ -215,6 +234,7 @@ def _report(read: Read, alarms: Sequence[AlarmRow], unreadable: Mapping[str, str
         pairs=sum(map(len, read.pairs)),
         labels=len(read.labels),
         unusable=dict(unusable),
+        overflow=read.overflow,
         alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
         problems={**read.problems, **unreadable},
         is_behind=len(read.labels) >= LABELS_A_TICK
@@ -228,6 +248,8 @@ def _heartbeat(session: Session, report: CycleReport, now_us: int) -> dict[str, 
     before = last.report if last is not None else {}
     unusable = Counter(before.get("unusable", {}))
     unusable.update(report.unusable)
+    overflow = Counter(before.get("overflow", {}))
+    overflow.update(report.overflow)
     return {
         "tick_at_us": now_us,
         "ticks": before.get("ticks", 0) + 1,
@@ -235,6 +257,7 @@ def _heartbeat(session: Session, report: CycleReport, now_us: int) -> dict[str, 
         "labels": before.get("labels", 0) + report.labels,
         "alarms": before.get("alarms", 0) + len(report.alarms),
         "unusable": dict(unusable),
+        "overflow": dict(overflow),
         "is_behind": report.is_behind,
         "problems": dict(report.problems),
     }

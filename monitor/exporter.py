@@ -14,6 +14,7 @@ from sqlmodel import Session, col, func, select
 from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import transaction
+from ledger.gateway_beats import beat_ages
 from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, DetectorRow, HeartbeatRow
@@ -73,6 +74,7 @@ def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]
     yield from _detector_gauges(session, configuration, slices)
     yield _alarm_counts(session)
     yield from _tick_metrics(session)
+    yield _gateway_ages(configuration)
 
 
 def _recent(session: Session, task: TaskSection) -> Slices:
@@ -142,9 +144,27 @@ def _tick_metrics(session: Session) -> Iterator[Metric]:
     unusable = CounterMetricFamily(
         "stillgate_monitor_unusable", "Answered inputs that gave no pair", labels=["reason"]
     )
+    overflow = CounterMetricFamily(
+        "stillgate_slice_overflow_pairs",
+        "Pairs of values above max_values of their rule",
+        labels=["task", "rule"],
+    )
     if heartbeat is not None:
         age.add_metric([], (now_us() - heartbeat.at_us) / 1e6)
         pairs.add_metric([], heartbeat.report["pairs"])
         for reason, count in heartbeat.report["unusable"].items():
             unusable.add_metric([reason], count)
-    yield from (age, pairs, unusable)
+        for slices, count in heartbeat.report.get("overflow", {}).items():
+            overflow.add_metric([*slices.split("/")], count)
+    yield from (age, pairs, unusable, overflow)
+
+
+def _gateway_ages(configuration: Configuration) -> Metric:
+    age = GaugeMetricFamily(
+        "stillgate_gateway_beat_age_seconds",
+        "Time since the gateway's last sign of life; above 15 it hangs or died, without one it was told to stop",
+        labels=["gateway"],
+    )
+    for gateway, seconds in beat_ages(configuration.deployment.data_directory).items():
+        age.add_metric([gateway], seconds)
+    return age

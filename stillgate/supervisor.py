@@ -1,7 +1,9 @@
 """Keeps a set of programs running: starts them, restarts what dies, and stops them in order."""
 
 import logging
+import os
 import queue
+import select
 import signal
 import socket
 import sys
@@ -17,11 +19,15 @@ from stillgate.exits import Exit
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.1
+TICK_SECONDS = 0.1  # between two looks while something starts or stops
+STEADY_SECONDS = 2.0  # while everything runs; signals, that of a child's death included, are heard at once
 READY_CHECK_SECONDS = 0.25
 CONFIGURATION_STATUS = 2  # exit status of a program whose configuration is wrong
 START_FAILED_STATUS = 1
 MAX_WAITING_LINES = 2_000  # towards a terminal that somebody has paused; more are dropped and counted
+
+
+Reaction = Callable[[int, FrameType | None], None]
 
 
 class StartFailed(Exception):
@@ -67,13 +73,21 @@ class Voice:
 class Stop:
     """What the signals asked for: once to stop, twice to hurry; or to read the configuration again."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: int | None = None) -> None:
         self.asked = threading.Event()
         self.hurry = threading.Event()
         self.reload = threading.Event()
+        self._signals = signals  # a descriptor that every signal writes to; None where no signal is heard
 
     def __call__(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         (self.hurry if self.asked.is_set() else self.asked).set()
+
+    def wait(self, seconds: float) -> None:
+        """Until a signal comes, that of a child's death included, and at most so long."""
+        if self._signals is None:
+            self.asked.wait(min(seconds, TICK_SECONDS))
+        elif select.select([self._signals], [], [], seconds)[0]:
+            os.read(self._signals, 4096)
 
     def read_again(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         self.reload.set()
@@ -86,20 +100,26 @@ def stop_on_signals() -> Iterator[Stop]:
     SIGHUP is a closed terminal where there is one, and asks to reload where there is none; under nohup it is
     ignored.
     """
-    stop = Stop()
-    wanted: dict[int, Callable[[int, FrameType | None], None]] = {
+    told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    stop = Stop(told)
+    wanted: dict[signal.Signals, Reaction] = {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
         signal.SIGUSR1: stop.read_again,
+        signal.SIGCHLD: lambda *_: None,  # heard, so that it wakes the supervisor
     }
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         wanted[signal.SIGHUP] = stop if _has_terminal() else stop.read_again
     before = {number: signal.signal(number, react) for number, react in wanted.items()}
+    previous_descriptor = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     try:
         yield stop
     finally:
+        signal.set_wakeup_fd(previous_descriptor)
         for number, previous in before.items():
             signal.signal(number, previous)
+        os.close(told)
+        os.close(tell)
 
 
 def _has_terminal() -> bool:
@@ -152,7 +172,8 @@ def _run(
         if stop.reload.is_set():
             stop.reload.clear()
             on_reload(children)
-        stop.asked.wait(TICK_SECONDS)
+        steady = not waiting and all(child.runs for child in children)
+        stop.wait(STEADY_SECONDS if steady else TICK_SECONDS)
 
 
 def keep_running(child: Child) -> None:

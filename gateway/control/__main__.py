@@ -7,7 +7,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import uvicorn
 from sqlalchemy import Engine
@@ -17,14 +19,16 @@ from gateway.control.app import create_app
 from gateway.control.rollout import tick
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
-from ledger.heartbeats import leave_heartbeat
+from ledger.glance import ROLLOUT_MARK, Glance, Mark
+from ledger.heartbeats import BEAT_SECONDS, leave_heartbeat
 from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 
 logger = logging.getLogger("gateway.control")
 
 TICK_SECONDS = 0.5
-TICKS_PER_HEARTBEAT = 4
+TICKS_PER_HEARTBEAT = int(BEAT_SECONDS / TICK_SECONDS)
+Done = TypeVar("Done")
 GOODBYE_SECONDS = 5  # for requests in flight when the process stops
 
 
@@ -94,21 +98,36 @@ def serve(configuration: Configuration, engine: Engine, listener: socket.socket)
 
 def tick_until(configuration: Configuration, engine: Engine, stopping: threading.Event) -> None:
     """Tick until told to stop; a tick that fails is logged, and the next one tries again."""
-    reading = open_control_file_read_only(configuration.deployment.data_directory)
+    directory = configuration.deployment.data_directory
+    reading, glance = open_control_file_read_only(directory), Glance(directory)
     number = 0
+    mark: Mark | None = None
     while not stopping.wait(TICK_SECONDS):
-        survive(lambda: tick(reading, engine, configuration))
+        mark = survive(partial(tick_if_new, mark, glance, reading, engine, configuration))
         if number % TICKS_PER_HEARTBEAT == 0:
             survive(lambda: beat(engine))
         number += 1
+    glance.close()
     reading.dispose()
 
 
-def survive(act: Callable[[], object]) -> None:
+def tick_if_new(
+    mark: Mark | None, glance: Glance, reading: Engine, engine: Engine, configuration: Configuration
+) -> Mark:
+    """Tick unless all that a tick looks at is as it was before the last one; the mark of what it looked at."""
+    found = glance.ask(ROLLOUT_MARK)
+    if found != mark:
+        tick(reading, engine, configuration)
+    return found
+
+
+def survive(act: Callable[[], Done]) -> Done | None:
+    """What it returns, or None if it failed."""
     try:
-        act()
+        return act()
     except Exception:
         logger.exception("A rollout tick failed and is tried again action=tick_failed")
+        return None
 
 
 def beat(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """The status document: what serves now, whether the student is safe, and who must act."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.control.views import RECENT_WINDOWS, TaskView, view_task
 from ledger.clock import now_us
 from ledger.control_file import transaction
 from ledger.coverage_file import read_coverage
+from ledger.gateway_beats import GATEWAY_QUIET_SECONDS, beat_ages
 from ledger.tables import HeartbeatRow
 
 QUIET_SECONDS = 15.0  # a process silent for longer is shown as such
@@ -27,6 +29,7 @@ def status_document(control: Control, person: Person) -> dict[str, Any]:
         tasks = [view_task(session, control, task) for task in control.configuration.task]
         processes = _processes(session)
         problems = _process_problems(session, control, tasks, processes)
+    problems.extend(_gateway_problems(beats := beat_ages(control.data_directory)))
     for task in tasks:
         problems.extend(problems_of(task))
     return {
@@ -40,7 +43,7 @@ def status_document(control: Control, person: Person) -> dict[str, Any]:
         "tasks": [asdict(task) for task in tasks],
         "recent_seconds": RECENT_WINDOWS * control.configuration.monitor.window_seconds,
         "processes": processes,
-        "gateways": [_gateway(gateway) for gateway in accounts],
+        "gateways": [_gateway(gateway, beats.get(gateway.gateway)) for gateway in accounts],
         "shadow": shadow_coverage(control.configuration.deployment.data_directory),
     }
 
@@ -90,5 +93,21 @@ def _process_problems(
     return problems
 
 
-def _gateway(accounts: GatewayAccounts) -> dict[str, Any]:
-    return {**asdict(accounts), "dropped": dict(accounts.dropped), "pending": accounts.pending}
+def _gateway_problems(beats: Mapping[str, float]) -> list[str]:
+    return [
+        f"gateway {gateway} has been silent for {age:.0f} s: its callers may get no answers. Restart it, or delete"
+        f" exchanges/{gateway}.beat if it is gone for good"
+        for gateway, age in beats.items()
+        if age > GATEWAY_QUIET_SECONDS
+    ]
+
+
+def _gateway(accounts: GatewayAccounts, age_seconds: float | None) -> dict[str, Any]:
+    """`age_seconds` is that of its last sign of life; None for a gateway that was told to stop."""
+    return {
+        **asdict(accounts),
+        "dropped": dict(accounts.dropped),
+        "pending": accounts.pending,
+        "age_seconds": age_seconds,
+        "quiet": age_seconds is not None and age_seconds > GATEWAY_QUIET_SECONDS,
+    }

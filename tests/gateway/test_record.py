@@ -10,7 +10,7 @@ import pytest
 
 from gateway.captured import Assignment, Body, CapturedAudit
 from gateway.dialects.dialect import Asked, Dialect
-from gateway.record import Recorder, RecorderLimits
+from gateway.record import MAX_FORMS, Recorder, RecorderLimits
 from gateway.routes import Routes
 from gateway.store import append, close_store, open_store
 from gateway.writer import Committed
@@ -49,6 +49,18 @@ def start(tmp_path: Path, committed: list[Committed]) -> Iterator[Start]:
     yield start
     for recorder in started:
         recorder.stop(0)
+
+
+def test_forms_are_bounded(routes: Routes, start: Start) -> None:
+    """Callers can ask in many shapes; the ones that were seen longest ago are forgotten."""
+    recorder = start()
+    for number in range(MAX_FORMS):
+        recorder.forms["desk", str(number)] = REPLY, b"application/json"
+    begin_and_put(recorder, routes, 1)
+    settled(recorder)
+    assert ("desk", "text") in recorder.forms
+    assert ("desk", "0") not in recorder.forms
+    assert len(recorder.forms) == MAX_FORMS
 
 
 def test_groups_are_written(start: Start, routes: Routes, committed: list[Committed], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from gateway.stages import Certificates, Snapshot, StageWatcher
 from ledger.configuration import Configuration, load
 from ledger.control_file import control_path, open_control_file, transaction
+from ledger.gateway_beats import beat_ages
 from ledger.heartbeats import leave_heartbeat
 from ledger.slices import OVERALL
 from ledger.stages import Stage
@@ -91,3 +92,50 @@ def test_certificate_for_other_classes(configuration: Configuration, tmp_path: P
     certificates = Certificates(tmp_path)
     assert certificates.thresholds(tiny.artifact, tiny.manifest_digest, configuration.task[0]) == {}
     assert "classes" in certificates.problems[tiny.artifact]
+
+
+def test_it_reads_only_what_is_new(configuration: Configuration, control: Engine, tmp_path: Path) -> None:
+    """Other writes to the control file cost nothing; a stage change and the monitor's sign of life are obeyed."""
+    tiny = tiny_artifact(tmp_path, CLASSES, task="desk")
+    register(control, tiny, task="desk", stage=Stage.SHADOW)
+    watcher = StageWatcher(configuration)
+    first = poll(watcher)
+    with transaction(control) as session:
+        leave_heartbeat(session, "distill", {})
+    assert poll(watcher) is first
+
+    with transaction(control) as session:
+        leave_heartbeat(session, "monitor", {})
+    beaten = poll(watcher)
+    assert first.fresh_until < time.monotonic() < beaten.fresh_until
+
+    set_stage(control, tiny.artifact, Stage.ROLLED_BACK, 0.0, task="desk")
+    assert poll(watcher).tasks["desk"].answering == ()
+
+
+def test_a_changed_configuration_is_obeyed_by_the_next_poll(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """Although the control file is as it was."""
+    with transaction(control) as session:
+        leave_heartbeat(session, "monitor", {})
+    watcher = StageWatcher(configuration)
+    before = poll(watcher)
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    watcher.obey(load(write_configuration(folder, "http://127.0.0.1:9", stale_seconds=600)[0]))
+
+    assert poll(watcher).fresh_until > before.fresh_until + 500
+
+
+def test_a_gateway_leaves_signs_of_life_until_it_is_told_to_stop(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """In a file of its own; a killed one leaves its last sign behind, which grows old."""
+    watcher = StageWatcher(configuration)
+    assert beat_ages(tmp_path) == {}
+    watcher.start()
+    assert beat_ages(tmp_path)[configuration.gateway.name] < 60
+    watcher.stop()
+
+    assert beat_ages(tmp_path) == {}

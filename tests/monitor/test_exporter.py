@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from ledger.clock import now_us
 from ledger.control_file import open_control_file_read_only
 from ledger.exchange_file import ExchangeFile
+from ledger.gateway_beats import beat_path, leave_beat
 from monitor.cycle import run_cycle
 from monitor.exporter import SLICES_A_TASK, ControlFileCollector
 from tests.monitor.world import add_student, build_configuration, shadowed
@@ -29,7 +30,7 @@ def registry(tmp_path: Path, engine: Engine) -> Iterator[CollectorRegistry]:
 
 def scraped(registry: CollectorRegistry) -> Samples:
     """Every exposed value by metric name and label values (task, artifact, slice), as a scraper reads it."""
-    order = ("task", "artifact", "slice", "reason")
+    order = ("task", "artifact", "slice", "reason", "gateway")
     return {
         (sample.name, tuple(sample.labels[name] for name in order if name in sample.labels)): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())
@@ -90,3 +91,13 @@ def test_the_number_of_exported_slices_is_bounded(
     assert len(exported) == SLICES_A_TASK
     assert {"all", "length=50+", "desk=a"} <= exported
     assert found["stillgate_slices", ("desk",)] == SLICES_A_TASK + 23
+
+
+def test_the_age_of_a_gateways_last_sign_of_life_is_exposed(
+    tmp_path: Path, registry: CollectorRegistry
+) -> None:
+    """For an alert on gateways that died; one that was told to stop is not among them."""
+    assert not any(name == "stillgate_gateway_beat_age_seconds" for name, _ in scraped(registry))
+    leave_beat(beat_path(tmp_path, "g0"))
+
+    assert 0 <= scraped(registry)["stillgate_gateway_beat_age_seconds", ("g0",)] < 60

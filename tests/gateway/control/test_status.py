@@ -1,11 +1,14 @@
 """The status document: what serves, whether it is safe, who must act, and what is wrong."""
 
+import os
+import time
 from typing import Any
 
 import pytest
 
 from ledger.control_file import transaction
 from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.gateway_beats import beat_path, leave_beat
 from ledger.heartbeats import leave_heartbeat
 from ledger.stages import Stage
 from ledger.tables import HeartbeatRow, JobRow
@@ -112,6 +115,25 @@ def test_a_monitor_that_is_silent_degrades(desk: Desk, age_seconds: int | None) 
             row.at_us -= age_seconds * 1_000_000
     status = _status(desk)
     assert (status["health"], "monitor" in status["problems"][0]) == ("degraded", True)
+
+
+@pytest.mark.parametrize(("age_seconds", "health"), [(0, "healthy"), (60, "degraded")])
+def test_a_gateway_that_is_silent_degrades(desk: Desk, age_seconds: int, health: str) -> None:
+    """It died or hangs; one that was told to stop leaves no file and shows as nothing."""
+    _alive(desk)
+    ExchangeFile(exchange_path(desk.data_directory, "g0")).close()
+    assert _status(desk)["gateways"][0]["age_seconds"] is None
+    beat = beat_path(desk.data_directory, "g0")
+    leave_beat(beat)
+    os.utime(beat, (time.time() - age_seconds,) * 2)
+
+    status = _status(desk)
+
+    assert status["health"] == health
+    assert [problem.partition(" has been")[0] for problem in status["problems"]] == (
+        ["gateway g0"] if age_seconds else []
+    )
+    assert status["gateways"][0]["quiet"] is (age_seconds > 0)
 
 
 def test_slices_without_pairs_have_no_numbers(desk: Desk) -> None:
