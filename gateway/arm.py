@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.amending import amended_body
+from gateway.asgi import Scope, Send
 from gateway.audit import AuditRequest, Audits
 from gateway.captured import Assignment, Inline
 from gateway.dialects.dialect import Asked, Fields
-from gateway.guard import Scope, Send
 from gateway.headers import header
 from gateway.metrics import Metrics
 from gateway.passage import Passage, Request

@@ -2,14 +2,16 @@
 
 What a caller's request loses on its way to the teacher: the hop-by-hop fields of RFC 9110 section 7.6.1,
 fields named in Connection, Host, Expect, Forwarded and X-Forwarded-*. What it gains: Via and X-Forwarded-For,
--Host and -Proto as this gateway saw them. What a teacher's reply loses: the hop-by-hop fields, those named in
-Connection, a Content-Length beside status 204, and any field with a name of REPLY_HEADERS. What it gains: the
-two fields of REPLY_HEADERS. Everything else passes unchanged, in order, repeated fields repeated; HTTP/1.1
-field names arrive in lower case. Trailers are dropped.
+-Host and -Proto as this gateway saw them; a trusted proxy's own are kept and added to. What a teacher's reply
+loses: the hop-by-hop fields, those named in Connection, a Content-Length beside status 204, and any field with a
+name of REPLY_HEADERS. What it gains: the two fields of REPLY_HEADERS. Everything else passes unchanged, in order,
+repeated fields repeated; HTTP/1.1 field names arrive in lower case. Trailers are dropped.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from gateway.asgi import AUTHORITY, CALLER, Fields, Scope
 
 EXCHANGE_HEADER = b"x-stillgate-exchange"  # the public name of the exchange; absent while nothing is recorded
 SERVED_BY_HEADER = b"x-stillgate-served-by"  # teacher, student or gateway
@@ -30,19 +32,21 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+_REPLACED = frozenset(
+    {b"content-length", b"host"}
+)  # the body may have come in chunks; the host is the teacher's
 _REWRITTEN = frozenset(
     {
-        b"content-length",  # set again from the body, which may have come in chunks
         b"expect",
         b"forwarded",
-        b"host",
+        b"max-forwards",
         b"via",
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-proto",
     }
 )
-_KEPT_BACK_FROM_TEACHER = HOP_BY_HOP | _REWRITTEN
+_KEPT_BACK_FROM_TEACHER = HOP_BY_HOP | _REPLACED | _REWRITTEN
 _KEPT_BACK_FROM_CALLER = HOP_BY_HOP | frozenset(REPLY_HEADERS)
 
 
@@ -51,49 +55,75 @@ class RequestHead:
     """What the gateway needs to know of a request's headers."""
 
     upstream: list[tuple[bytes, bytes]]  # for the teacher
-    hosts: tuple[bytes, ...]
-    lengths: int  # Content-Length fields
-    transfer_coded: bool
+    expects: bytes  # the value of Expect
+    forwards: int | None  # how many more intermediaries an OPTIONS request may pass (RFC 9110 section 7.6.2)
     looped: bool  # this gateway stands in Via already
     attributes: Mapping[str, str]  # the headers that slice rules of the task name
 
 
-def read_request_head(
-    raw: RawHeaders, recorded: Collection[bytes], pseudonym: str, client: str, scheme: str
-) -> RequestHead:
+def read_request_head(scope: Scope, recorded: Collection[bytes], pseudonym: bytes) -> RequestHead:
     """Split a request's headers; values are bytes and stay as they are."""
-    upstream: list[tuple[bytes, bytes]] = []
+    upstream: Fields = []
     attributes: dict[str, str] = {}
-    hosts: list[bytes] = []
-    via: list[bytes] = []
-    connection: list[tuple[bytes, bytes]] = []
-    lengths, transfer_coded = 0, False
-    for field in raw:
+    rewritten: dict[bytes, list[bytes]] = {}
+    connection: Fields = []
+    for field in scope["headers"]:
         name, value = field
         if name in recorded:
             attributes[name.decode()] = value.decode(errors="backslashreplace")
         if name not in _KEPT_BACK_FROM_TEACHER:
             upstream.append(field)
-        elif name == b"host":
-            hosts.append(value)
-        elif name == b"content-length":
-            lengths += 1
-        elif name == b"transfer-encoding":
-            transfer_coded = True
-        elif name == b"via":
-            via.append(value)
+        elif name in _REWRITTEN:
+            rewritten.setdefault(name, []).append(value)
         elif name == b"connection":
             connection.append(field)
     if connection and (named := _named_in_connection(connection)):
         upstream = [field for field in upstream if field[0] not in named]
-    ours = pseudonym.encode()
-    looped = bool(via) and _stands_in_via(via, ours)
-    upstream.append((b"via", b", ".join([*via, b"1.1 " + ours])))
-    upstream.append((b"x-forwarded-for", client.encode()))
-    upstream.append((b"x-forwarded-proto", scheme.encode()))
-    if hosts:
-        upstream.append((b"x-forwarded-host", hosts[0]))
-    return RequestHead(upstream, tuple(hosts), lengths, transfer_coded, looped, attributes)
+    via = rewritten.get(b"via")
+    upstream.append((b"via", b"1.1 " + pseudonym if via is None else b", ".join([*via, b"1.1 " + pseudonym])))
+    upstream += _told(scope, rewritten) if rewritten and scope[CALLER].trusted else _seen(scope)
+    if not rewritten:
+        return RequestHead(upstream, b"", None, False, attributes)
+    return RequestHead(
+        upstream,
+        b", ".join(rewritten.get(b"expect", ())),
+        _forwards(scope["method"], rewritten.get(b"max-forwards", []), upstream),
+        via is not None and _stands_in_via(via, pseudonym),
+        attributes,
+    )
+
+
+def _seen(scope: Scope) -> Fields:
+    """Who asked this gateway, and how."""
+    fields = [
+        (b"x-forwarded-for", scope["client"][0].encode() if scope["client"] else b"unknown"),
+        (b"x-forwarded-proto", scope["scheme"].encode()),
+    ]
+    if scope[AUTHORITY]:
+        fields.append((b"x-forwarded-host", scope[AUTHORITY]))
+    return fields
+
+
+def _told(scope: Scope, told: Mapping[bytes, list[bytes]]) -> Fields:
+    """The same behind a trusted proxy: what it told stays, and it is added itself."""
+    seen = dict(_seen(scope))
+    client, scheme = seen[b"x-forwarded-for"], seen[b"x-forwarded-proto"]
+    fields = [(name, b", ".join(told.get(name, (value,)))) for name, value in seen.items()]
+    fields[0] = (b"x-forwarded-for", b", ".join([*told.get(b"x-forwarded-for", ()), client]))
+    if b"forwarded" in told:
+        node = b'"[%b]"' % client if b":" in client else client  # RFC 7239 section 6
+        fields.append((b"forwarded", b", ".join([*told[b"forwarded"], b"for=%b;proto=%b" % (node, scheme)])))
+    return fields
+
+
+def _forwards(method: str, values: list[bytes], upstream: Fields) -> int | None:
+    """Count an OPTIONS request's Max-Forwards down; it passes with every other method."""
+    counted = method == "OPTIONS" and len(values) == 1 and values[0].isdigit() and len(values[0]) < 10
+    if not counted:
+        upstream += [(b"max-forwards", value) for value in values]
+        return None
+    upstream.append((b"max-forwards", b"%d" % (int(values[0]) - 1)))
+    return int(values[0])
 
 
 def reply_headers(fields: RawHeaders, status: int) -> list[tuple[bytes, bytes]]:

@@ -3,15 +3,18 @@
 What others keep (the accounts, queue lengths, stages) is read when Prometheus asks, in one consistent view.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway.coverage import Coverage
 from gateway.record import Accounting
 from gateway.upstream import UpstreamOutcome
+from ledger.exchange import Outcome, ServedBy
 from ledger.stages import Stage
 
 # From a static reply on the same host to a teacher that takes its whole first-byte time.
@@ -47,6 +50,25 @@ class Gauges:
     configuration_loaded_at: float  # seconds since the epoch
     coverage: Coverage
     providers: Mapping[str, Sequence[str]]  # artifact -> what the student process says it runs on
+    refused: Mapping[str, int]  # requests that never reached the application, by reason
+
+
+class Durations:
+    """A histogram that one thread fills: a tenth of what prometheus_client's locks cost on every request."""
+
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self._buckets = buckets
+        self._counts = [0] * (len(buckets) + 1)
+        self._seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self._buckets, seconds)] += 1
+        self._seconds += seconds
+
+    def family(self, name: str, text: str) -> Metric:
+        bounds = [*(str(float(bound)) for bound in self._buckets), "+Inf"]
+        cumulated = list(zip(bounds, accumulate(self._counts), strict=True))
+        return HistogramMetricFamily(name, text, buckets=cumulated, sum_value=self._seconds)
 
 
 class Metrics:
@@ -54,20 +76,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.duration = Histogram(
-            "stillgate_request_duration_seconds",
-            "From the head of a request to the end of its response.",
-            registry=self.registry,
-            buckets=DURATION_BUCKETS,
-        )
-        self.overhead = Histogram(
-            "stillgate_overhead_seconds",
-            "Duration of a request less what was waited for: the caller, the teacher, the student.",
-            registry=self.registry,
-            buckets=OVERHEAD_BUCKETS,
-        )
-        self.served = self._counter("served", "Requests by whose answer the caller received.", "served_by")
-        self.outcomes = self._counter("outcomes", "Requests by how they ended.", "outcome")
+        self.duration = Durations(DURATION_BUCKETS)
+        self.overhead = Durations(OVERHEAD_BUCKETS)
+        self.served = dict.fromkeys(ServedBy, 0)
+        self.outcomes = dict.fromkeys(Outcome, 0)
         self.fallbacks = self._counter(
             "fallback", "Requests of the student's arm that the teacher answered.", "reason"
         )
@@ -80,7 +92,7 @@ class Metrics:
         self.audits_dropped = self._counter("audits_dropped", "Audits drawn that got no answer.", "reason")
 
     def read_gauges_from(self, source: Callable[[], Gauges]) -> None:
-        self.registry.register(_OnRequest(source))
+        self.registry.register(_OnRequest(self, source))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"stillgate_{name}", text, labels, registry=self.registry)
@@ -89,14 +101,23 @@ class Metrics:
 class _OnRequest:
     """A prometheus_client collector."""
 
-    def __init__(self, source: Callable[[], Gauges]) -> None:
-        self._source = source
+    def __init__(self, metrics: Metrics, source: Callable[[], Gauges]) -> None:
+        self._metrics, self._source = metrics, source
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        gauges = self._source()
+        gauges, metrics = self._source(), self._metrics
+        text = "From the head of a request to the end of its response."
+        yield metrics.duration.family("stillgate_request_duration_seconds", text)
+        text = "Duration of a request less what was waited for: the caller, the teacher, the student."
+        yield metrics.overhead.family("stillgate_overhead_seconds", text)
+        text = "Requests by whose answer the caller received."
+        yield _counted("served", text, "served_by", metrics.served.items())
+        yield _counted("outcomes", "Requests by how they ended.", "outcome", metrics.outcomes.items())
+        text = "Requests and connections that were refused before they were started requests."
+        yield _counted("connections_refused", text, "reason", gauges.refused.items())
         yield from _accounting(gauges.accounting)
         yield _gauge("inflight_requests", "Requests that have not ended.", gauges.in_flight)
         yield _gauge("record_queue_bytes", "Bytes that wait to be written.", gauges.record_queue_bytes)
@@ -178,6 +199,13 @@ def _providers(providers: Mapping[str, Sequence[str]]) -> Metric:
     for artifact, names in providers.items():
         info.add_metric([artifact, names[0] if names else "none"], 1)
     return info
+
+
+def _counted(name: str, text: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:
+    counter = CounterMetricFamily(f"stillgate_{name}", text, labels=[label])
+    for of_label, count in counts:
+        counter.add_metric([of_label], count)
+    return counter
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> Metric:

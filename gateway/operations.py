@@ -9,7 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from gateway.guard import Receive, Scope, Send
+from gateway.asgi import Receive, Scope, Send
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -21,18 +21,18 @@ class Operations:
         self._registry, self._is_ready = registry, is_ready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, content_type, body = self._reply(scope["method"], scope["path"])
+        status, content_type, body = self._reply(scope["method"], scope["raw_path"])
         headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _reply(self, method: str, path: str) -> tuple[int, str, bytes]:
+    def _reply(self, method: str, path: bytes) -> tuple[int, str, bytes]:
         if method not in ("GET", "HEAD"):
             return 405, _TEXT, b"GET or HEAD\n"
-        if path == "/livez":
+        if path == b"/livez":
             return 200, _TEXT, b"alive\n"
-        if path == "/readyz":
+        if path == b"/readyz":
             return (200, _TEXT, b"ready\n") if self._is_ready() else (503, _TEXT, b"draining\n")
-        if path == "/metrics":
+        if path == b"/metrics":
             return 200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
         return 404, _TEXT, b"/livez, /readyz or /metrics\n"

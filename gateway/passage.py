@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from gateway.captured import NO_BODY, Assignment, Captured, Inline
 from gateway.dialects.dialect import Asked
-from gateway.guard import Scope
 from gateway.headers import EXCHANGE_HEADER, SERVED_BY_HEADER, RequestHead
 from gateway.routes import Route
 from ledger.exchange import Fallback, Outcome, ServedBy, exchange_id
@@ -22,7 +21,7 @@ class Request:
     """What goes to the teacher."""
 
     method: str
-    target: bytes  # path and query, byte for byte
+    target: bytes  # path and query as they came, or *
     head: RequestHead
     body: bytes
 
@@ -39,7 +38,6 @@ class Passage:
         "epoch",
         "fallback",
         "gateway",
-        "gone",
         "inline",
         "lost",
         "outcome",
@@ -67,7 +65,6 @@ class Passage:
         self.content_type = self.content_encoding = b""
         self.asked: Asked | None = None
         self.inline: Inline | None = None
-        self.gone = False  # the caller disconnected
         self.recorded = False  # handed over already, before the response ended
         self.lost = False  # cancelled before it could end
         self.span: Span | None = None  # where requests are traced
@@ -79,16 +76,6 @@ class Passage:
         if self.sequence is None:
             return [served_by]
         return [(EXCHANGE_HEADER, exchange_id(self.gateway, self.sequence).encode()), served_by]
-
-
-def target_of(scope: Scope) -> bytes:
-    """As it stood in the request line: ASGI's path and query alone cannot tell `/x?` from `/x`."""
-    target: bytes | None = scope.get("stillgate.target")
-    if target is not None:
-        return target
-    path: bytes = scope["raw_path"]
-    query: bytes = scope["query_string"]
-    return b"%b?%b" % (path, query) if query else path
 
 
 def capture(passage: Passage, sequence: int, started_at_us: int, duration_us: int) -> Captured:

@@ -18,11 +18,12 @@ from gateway.record import Recorder, RecorderLimits
 from gateway.reload import Reload
 from gateway.retention import Retention
 from gateway.routes import routes_of
-from gateway.server import server
+from gateway.server import Server, limits_of
 from gateway.shadow import ShadowDrop
 from gateway.shadowing import Shadowing
 from gateway.stages import Snapshot, StageWatcher
 from gateway.strict import Commits
+from gateway.tls import CertificateUnusable, certificate_of
 from gateway.upstream import Pools, UpstreamUnusable
 from gateway.writer import Committed
 from ledger.collector import calm_collector
@@ -98,6 +99,8 @@ class GatewayProcess:
         self._app = Gateway(
             section, routes, self._arm, self._recorder, self._metrics, self._tracing, self._commits
         )
+        self._certificate = certificate_of(section)
+        self._server = Server(self._app, limits_of(section), section.trusted_proxies, self._certificate)
         self._metrics.read_gauges_from(self._gauges)
         self._reloading: asyncio.Task[None] | None = None
         self._reload_wanted = False
@@ -116,13 +119,10 @@ class GatewayProcess:
         self._loop.add_signal_handler(signal.SIGHUP, self._start_reload)
 
     async def serve(self, listener: socket.socket, operations: socket.socket) -> None:
-        section = self._reload.configuration.gateway
-        data_plane = server(self._app, section.drain_seconds)
-        side = server(Operations(self._metrics.registry, lambda: self._ready), 0)
-        running = [
-            asyncio.create_task(data_plane.serve([listener])),
-            asyncio.create_task(side.serve([operations])),
-        ]
+        section, server = self._reload.configuration.gateway, self._server
+        side = Server(Operations(self._metrics.registry, lambda: self._ready), limits_of(section))
+        await server.start(listener)
+        await side.start(operations)
         calm_collector()
         self._ready = True
         log.info(
@@ -131,11 +131,9 @@ class GatewayProcess:
         await self._stopping.wait()
         self._ready = False
         log.info("Draining for at most %g seconds. action=draining", section.drain_seconds)
-        data_plane.should_exit = True
-        await running[0]
+        await server.drain(section.drain_seconds)
         await self._requests_ended()
-        side.should_exit = True
-        await running[1]
+        await side.drain(CANCELLED_SECONDS)
 
     async def stop(self) -> None:
         await self._audits.close(CANCELLED_SECONDS)
@@ -167,10 +165,13 @@ class GatewayProcess:
         try:
             self._pools.read_again()
             routes = routes_of(configuration, self._pools)
-        except UpstreamUnusable as error:
+            if self._certificate is not None:
+                self._certificate.read_again()
+        except (UpstreamUnusable, CertificateUnusable) as error:
             self._reload.refuse(str(error))
             return
         self._app.obey(configuration.gateway, routes)
+        self._server.obey(limits_of(configuration.gateway), configuration.gateway.trusted_proxies)
         self._shadowing.obey(configuration, routes)
         self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
         self._stages.obey(configuration)
@@ -178,7 +179,7 @@ class GatewayProcess:
         self._reload.take(configuration)
 
     async def _requests_ended(self) -> None:
-        """uvicorn does not wait for the requests that it cancels."""
+        """Requests that were cut still end in their own time."""
         give_up_at = time.monotonic() + CANCELLED_SECONDS
         while self._app.in_flight and time.monotonic() < give_up_at:
             await asyncio.sleep(0.01)
@@ -231,6 +232,7 @@ class GatewayProcess:
             self._reload.loaded_at,
             self._shadowing.coverage,
             snapshot.providers,
+            self._server.refused,
         )
 
     def _upstreams(self) -> tuple[UpstreamAccount, ...]:

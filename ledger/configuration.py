@@ -3,6 +3,7 @@
 import re
 import socket
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -68,6 +69,7 @@ def _pointer(text: str) -> str:
 
 
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")]
+Network = IPv4Network | IPv6Network  # an address is a network of one
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
@@ -99,8 +101,26 @@ class GatewaySection(Section):
     name: Name = "g0"  # begins every exchange id; one for each gateway process
     listen: Address = "127.0.0.1:8080"
     operations_listen: Address = "127.0.0.1:9464"  # /livez, /readyz, /metrics
+    tls_certificate: Path | None = None  # PEM, with its chain; relative to the file. None: plain HTTP
+    tls_key: Path | None = None  # PEM, without password
+    trusted_proxies: tuple[Network, ...] = ()  # whose Forwarded and X-Forwarded-* are kept and added to
+    max_connections: int = Field(1000, ge=1, le=1_000_000)  # above it: 503 and close
     max_in_flight: int = Field(256, ge=1, le=100_000)  # above it: 503 with Retry-After
+    max_request_line_bytes: int = Field(8 * 2**10, ge=64, le=2**20)  # above it: 414
+    max_head_bytes: int = Field(32 * 2**10, ge=256, le=2**20)  # of all header fields; above it: 431
+    max_head_fields: int = Field(100, ge=8, le=10_000)  # above it: 431
     max_body_bytes: int = Field(10 * 2**20, ge=1024)  # above it: 413
+    max_chunk_extension_bytes: int = Field(4 * 2**10, ge=0, le=2**20)  # in one body; above it: 400
+    first_byte_seconds: float = Field(10, ge=0.25, le=3600)  # of a connection, with its TLS handshake
+    head_seconds: float = Field(5, ge=0.25, le=3600)  # from its first byte to its end; above it: 408
+    body_grace_seconds: float = Field(5, ge=0.25, le=3600)  # after it the body has to keep up ...
+    min_body_bytes_per_second: int = Field(2**10, ge=1)  # ... this rate, else 408
+    keep_alive_seconds: float = Field(
+        65, ge=0.25, le=3600
+    )  # above what pools of callers keep connections for
+    send_seconds: float = Field(
+        60, ge=0.25, le=3600
+    )  # without taking a byte of its response a caller is cut off
     record_body_bytes: int = Field(2**20, ge=1024)  # larger bodies pass, but are recorded without a pair
     record_queue_count: int = Field(10_000, ge=1)
     record_queue_bytes: int = Field(64 * 2**20, ge=2**16)
@@ -110,6 +130,14 @@ class GatewaySection(Section):
     shadow_queue_bytes: int = Field(16 * 2**20, ge=2**16)
     drain_seconds: float = Field(10, ge=0, le=600)
     tracing: TracingSection | None = None
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "GatewaySection":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError(
+                "tls_certificate and tls_key belong together; give both, or neither for plain HTTP"
+            )
+        return self
 
 
 class RetentionSection(Section):
@@ -133,7 +161,7 @@ class MonitorSection(Section):
 class StudentSection(Section):
     threads: int = Field(1, ge=1, le=256)
     providers: tuple[Literal["cpu", "cuda", "tensorrt"], ...] = ("cpu",)
-    max_batch_tokens: int = Field(4096, ge=64)  # padded tokens of one batch
+    max_batch_tokens: int = Field(512, ge=64)  # padded tokens of one batch; on a GPU, more pays
     queue_inputs: int = Field(4096, ge=1)  # waiting inputs; above it requests are refused as queue_full
     shadow_deadline_seconds: float = Field(5, gt=0)
     inline_deadline_seconds: float = Field(0.25, gt=0)  # after it the teacher answers
@@ -472,7 +500,10 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
         )
         for task in configuration.task
     )
-    return configuration.model_copy(update={"deployment": deployment, "task": tasks})
+    section = configuration.gateway
+    files = {name: getattr(section, name) for name in ("tls_certificate", "tls_key")}
+    gateway = section.model_copy(update={name: folder / path for name, path in files.items() if path})
+    return configuration.model_copy(update={"deployment": deployment, "gateway": gateway, "task": tasks})
 
 
 def _with_absolute_files(teacher: TeacherSection, folder: Path) -> TeacherSection:

@@ -5,7 +5,25 @@ from collections.abc import Iterable
 from ledger.configuration import Configuration, Section
 
 # of [gateway]: what the next request obeys; everything else there is bound to sockets, files and queues
-GATEWAY_LIVE = frozenset({"max_in_flight", "max_body_bytes", "record_body_bytes"})
+GATEWAY_LIVE = frozenset(
+    {
+        "max_in_flight",
+        "max_connections",
+        "max_request_line_bytes",
+        "max_head_bytes",
+        "max_head_fields",
+        "max_body_bytes",
+        "max_chunk_extension_bytes",
+        "first_byte_seconds",
+        "head_seconds",
+        "body_grace_seconds",
+        "min_body_bytes_per_second",
+        "keep_alive_seconds",
+        "send_seconds",
+        "trusted_proxies",
+        "record_body_bytes",
+    }
+)
 GATEWAY_READS = ("task", "gateway", "student", "monitor")
 # the distill worker reads the file anew for each job
 RESTARTED_FOR = {

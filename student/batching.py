@@ -11,6 +11,7 @@ from typing import NamedTuple
 from student.tokens import TokenIds
 
 SHORTEST_CLASS = 16  # tokens; rows up to here share a batch whatever their length
+LEAST_STEP = 8
 
 Company = tuple[bool, str, int]  # shadow (False first), artifact, length class: what inputs of a batch share
 
@@ -85,8 +86,12 @@ def split(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
 
 
 def length_class(length: int) -> int:
-    """The longest row of its class: 16, 24, 32, 48, 64, 96, ... tokens, so that padding adds at most a half."""
-    longest = SHORTEST_CLASS
-    while longest < length:
-        longest = longest * 3 // 2 if longest & (longest - 1) == 0 else longest * 4 // 3
-    return longest
+    """The longest row of its class: 16, 24, 32, ... 128, 144, ... 256, 288, ... tokens.
+
+    Steps of an eighth: short rows share a run for its fixed cost, and long ones, for which a batch on a processor
+    is no faster than the rows alone, are padded by little.
+    """
+    if length <= SHORTEST_CLASS:
+        return SHORTEST_CLASS
+    step = max(LEAST_STEP, 1 << ((length - 1).bit_length() - 4))
+    return -(-length // step) * step

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ledger.configuration import Configuration
-from ledger.control_file import open_control_file, open_control_file_read_only, transaction
+from ledger.control_file import control_path, open_control_file, open_control_file_read_only, transaction
 from ledger.heartbeats import leave_heartbeat
 from ledger.schema import SchemaTooNew
 from student.loading import Problem, Wanted, load, marked, next_steps, read_wanted, taken_mark
 from student.session import Student
 
 POLL_SECONDS = 0.25
+SETTLED_NS = 1_000_000_000
 SUSPECT_SECONDS = 600.0
 HEARTBEAT_SECONDS = 5.0  # at most; a change is reported at once
 
@@ -33,6 +34,7 @@ class Following:
     _digests: dict[str, str] = field(default_factory=dict)
     _problems: dict[str, Problem] = field(default_factory=dict)
     _trouble: str = ""
+    _seen: tuple[int, int, int] | None = None  # inode, time and size of the control file that was read
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -41,20 +43,35 @@ class Following:
         engine = open_control_file_read_only(self.configuration.deployment.data_directory)
         tasks = [task.name for task in self.configuration.task]
         reported_at, changed = 0.0, True
+        wanted: list[Wanted] = []
         with ThreadPoolExecutor(1, "load") as thread:
             while True:
                 try:
-                    wanted = await loop.run_in_executor(thread, read_wanted, engine, tasks)
+                    if self._control_changed():
+                        wanted = await loop.run_in_executor(thread, read_wanted, engine, tasks)
                 except SQLAlchemyError as error:  # before the first start of the others there is no file
                     self._note_trouble(
                         f"The stages cannot be read, the loaded students stay: {_cause(error)}"
                     )
+                    self._seen = None
                 else:
                     changed = await self._apply(loop, thread, wanted) or changed
                 if changed or loop.time() - reported_at >= HEARTBEAT_SECONDS:
                     await loop.run_in_executor(thread, self._leave_heartbeat)
                     reported_at, changed = loop.time(), False
                 await asyncio.sleep(POLL_SECONDS)
+
+    def _control_changed(self) -> bool:
+        """Whether the file may hold what was not read yet: looking at it costs a hundredth of reading it."""
+        try:
+            status = control_path(self.configuration.deployment.data_directory).stat()
+        except OSError:
+            self._seen = None
+            return True
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        settled = time.time_ns() - status.st_mtime_ns > SETTLED_NS  # a second change could bear the same time
+        changed, self._seen = stamp != self._seen, stamp if settled else None
+        return changed
 
     async def _apply(
         self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor, wanted: list[Wanted]

@@ -80,8 +80,19 @@ def tiny_artifact(
         onnx.save(_model(table, busy_rounds, allocate_bytes), folder / MODEL_FILE)
         _tokenizer([*words, FAILING_WORD]).save(str(folder / TOKENIZER_FILE))
         manifest = _manifest(task, classes, max_tokens, thresholds or {OVERALL: 0.6}, teacher_epoch, seed)
-        digest = seal(folder, manifest)
-        artifact = publish(folder, data_directory, digest)
+        return _published(folder, data_directory, manifest)
+
+
+def artifact_of(
+    folder: Path, data_directory: Path, classes: Sequence[str], *, task: str = "topics", max_tokens: int = 64
+) -> TinyArtifact:
+    """Seal and publish a folder that holds a model and a tokenizer already."""
+    return _published(folder, data_directory, _manifest(task, classes, max_tokens, {OVERALL: 0.6}, "1", 1))
+
+
+def _published(folder: Path, data_directory: Path, manifest: Manifest) -> TinyArtifact:
+    digest = seal(folder, manifest)
+    artifact = publish(folder, data_directory, digest)
     return TinyArtifact(artifact, digest, data_directory / "artifacts" / artifact)
 
 

@@ -2,7 +2,8 @@
 
 A request is sent a second time in one case only: its method is safe (RFC 9110, section 9.2.1), it went out on a
 connection that had carried another one before, and that ended before a byte of the response. That is how a
-server ends idle connections. A POST is never sent twice.
+server ends idle connections. A POST is never sent twice; it gets a second connection only where the first one
+ended before anything was written to it.
 """
 
 from collections.abc import Sequence
@@ -97,12 +98,9 @@ async def _ask_on(
 
 
 def _may_repeat(connection: Connection | UpstreamOutcome, method: str) -> bool:
-    return (
-        method in SAFE_METHODS
-        and isinstance(connection, Connection)
-        and connection.used
-        and not connection.reader.started
-    )
+    if not isinstance(connection, Connection) or connection.reader.started:
+        return False
+    return not connection.written or (method in SAFE_METHODS and connection.used)
 
 
 def _request_head(

@@ -34,6 +34,7 @@ class Connection(asyncio.Protocol):
         "problem",
         "reader",
         "used",
+        "written",
     )
 
     def __init__(self, settings: Settings, on_idle_lost: Callable[["Connection"], None]) -> None:
@@ -46,6 +47,7 @@ class Connection(asyncio.Protocol):
         self.reader = ResponseReader(settings.max_head_bytes, settings.max_fields)
         self.problem: UpstreamOutcome | None = None
         self.used = False  # it has carried a request before the one that it carries now
+        self.written = False  # the request that it carries now has begun to leave
         self.idle_since = 0.0
         self.deadline = self.last_moment = math.inf  # seconds of the loop's clock
 
@@ -55,9 +57,10 @@ class Connection(asyncio.Protocol):
         """Send a request and wait for the head of its response; None if it has come."""
         reader, settings = self.reader, self._settings
         reader.begin(bodiless)
+        self.written = False
         if self._lost or self._transport.is_closing():
             return UpstreamOutcome.CLOSED
-        self._busy = True
+        self._busy = self.written = True
         now = self._loop.time()
         self.deadline = now + settings.first_byte_seconds
         if settings.total_seconds is not None:

@@ -169,10 +169,12 @@ class Pool:
         return outcome
 
     def _report(self, breaker: Breaker, reason: str) -> None:
-        """Say once when it opens, and once when it closes."""
+        """Say once when connections begin to fail, once when it opens, and once when it closes."""
+        if breaker.failures == 1:
+            log.warning("The teacher %s cannot be reached: %s. action=connect_failed", self.url, reason)
         if breaker.is_open and not self.breaker.is_open:
             log.warning(
-                "The teacher %s cannot be reached: %s. It is tried every %g s. action=breaker_open",
+                "The teacher %s still cannot be reached: %s. It is tried every %g s. action=breaker_open",
                 self.url,
                 reason,
                 breaker.seconds,

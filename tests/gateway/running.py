@@ -34,6 +34,7 @@ stale_seconds = {stale_seconds}
 
 [student]
 inline_deadline_seconds = {inline_seconds}
+{student_settings}
 
 [[task]]
 name = "desk"
@@ -233,6 +234,7 @@ def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[
         "audit_share": 0.5,
         "shadow_share": 1.0,
         "remote_student": "",
+        "student_settings": "",
         "capture": "text",
         "classes": list(CLASSES),
         "teacher": teacher,

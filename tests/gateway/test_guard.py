@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.guard import refusal_of
-from gateway.headers import read_request_head
 from ledger.exchange import Outcome, ServedBy, Unpaired
 from tests.gateway.running import Running, gateway, send_raw, wait_until
 from tests.gateway.teachers import TeacherApp
@@ -36,7 +34,6 @@ def small(teacher_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         (POST + b"Host: a\r\nX Bad: 1\r\n\r\n", 400),
         (POST + b"Host: a\r\nX-Bad : 1\r\nContent-Length: 0\r\n\r\n", 400),
         (POST + b"Host: a\r\nX-Bytes: \xff\xfe\r\n" + CLOSE, 200),
-        (b"GET /x?q=\xc3\xa4 HTTP/1.1\r\nHost: a\r\n" + CLOSE, 400),
         (b"TRACE /x HTTP/1.1\r\nHost: a\r\n" + CLOSE, 405),
         (b"GET /x HTTP/1.1\r\nHost: a\r\nVia: 1.1 stillgate-g0\r\n" + CLOSE, 508),
         (POST + b"Host: a\r\nContent-Length: 2049\r\n\r\n" + b"x" * 2049, 413),
@@ -121,12 +118,3 @@ def test_leaving_while_sending_the_body(small: Running) -> None:
         connection.sendall(POST + b"Host: a\r\nContent-Length: 100\r\n\r\nhalf")
     small.settled()
     assert small.exchanges()[-1].outcome is Outcome.CLIENT_DISCONNECT
-
-
-def test_host_is_not_needed_before_http_1_1() -> None:
-    """HTTP/1.0 knew no Host."""
-    head = read_request_head([], frozenset(), "stillgate-g0", "127.0.0.1", "http")
-    assert refusal_of("GET", "1.0", head) is None
-    refused = refusal_of("GET", "1.1", head)
-    assert refused is not None
-    assert refused.code == "host_missing"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.upstream import Failure, UpstreamOutcome, ask_teacher
-from gateway.upstream.connection import HIGH_WATER_BYTES
+from gateway.upstream.connection import HIGH_WATER_BYTES, Connection
 from ledger.exchange import Outcome
 from tests.evil_bytes import OK
 from tests.evil_peer import (
@@ -96,6 +96,26 @@ def test_no_more_connections_than_allowed(peer: EvilPeer) -> None:
         async with pool_for(peer, max_connections=2, pool_wait_seconds=20) as pool:
             assert await asyncio.gather(*(ask(pool) for _ in range(20))) == [GOOD] * 20
             assert len(peer.connections) == 2
+
+    run(main)
+
+
+def test_nothing_is_written_to_a_connection_that_has_ended(peer: EvilPeer) -> None:
+    """It ended after it was handed out: that is known before the request is, so even a POST may be sent again."""
+
+    async def main() -> None:
+        async with pool_for(peer) as pool:
+            connection = await pool.connection()
+            assert isinstance(connection, Connection)
+            await until(lambda: bool(peer.open_connections))
+            peer.drop_connections()
+            await until(connection._transport.is_closing)
+            assert (
+                await connection.ask(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n", b"", False)
+                is UpstreamOutcome.CLOSED
+            )
+            assert not connection.written
+            pool.discard(connection)
 
     run(main)
 
@@ -212,7 +232,9 @@ def test_slot_comes_back_however_it_ends(peer: EvilPeer, script: Script, expecte
     peer.then(*[script] * 12)
 
     async def main() -> None:
-        async with pool_for(peer, max_connections=3, first_byte_seconds=0.3, idle_seconds=0.3) as pool:
+        seconds = 0.5 if Stall() in script else 20
+        settings = {"max_connections": 3, "first_byte_seconds": seconds, "idle_seconds": seconds}
+        async with pool_for(peer, **settings) as pool:
             for _ in range(4):
                 ends = await asyncio.gather(*(ask(pool) for _ in range(3)))
                 assert all(end == expected or (expected is None and end in CUT) for end in ends), ends
@@ -257,11 +279,11 @@ def test_slow_caller_holds_the_teacher_back(peer: EvilPeer) -> None:
     peer.always = answer(bytes(size))
 
     async def main() -> None:
-        async with pool_for(peer, idle_seconds=0.3) as pool:
+        async with pool_for(peer, idle_seconds=1) as pool:
             response = await ask_teacher(pool, "GET", b"/", [], b"")
             assert not isinstance(response, Failure)
             first = await response.next_chunk()
-            await asyncio.sleep(1)  # more than the idle time: a caller's rest is not the teacher's fault
+            await asyncio.sleep(1.5)  # more than the idle time: a caller's rest is not the teacher's fault
             reader = response._connection.reader if response._connection else None
             assert reader is not None
             assert reader.buffered < HIGH_WATER_BYTES + 2**20

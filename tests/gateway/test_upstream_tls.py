@@ -69,7 +69,7 @@ def test_unknown_authority(peer: EvilPeer, caplog: pytest.LogCaptureFixture) -> 
     """The system does not know it: no request leaves, and the log says what is wrong with the certificate."""
 
     async def main() -> None:
-        async with pool_for(peer, breaker_failures=1, connect_seconds=10) as pool:
+        async with pool_for(peer, connect_seconds=10) as pool:
             assert await ask(pool) is UpstreamOutcome.CERTIFICATE
 
     run(main)
@@ -82,7 +82,7 @@ def test_certificate_of_another_host(certificates: Path, caplog: pytest.LogCaptu
 
     async def main() -> None:
         with evil_peer(tls=serving_as(certificates, "elsewhere.example")) as peer:
-            settings = {"ca_file": certificates / "ca.pem", "breaker_failures": 1, "connect_seconds": 10}
+            settings = {"ca_file": certificates / "ca.pem", "connect_seconds": 10}
             async with pool_for(peer, **settings) as pool:
                 assert await ask(pool) is UpstreamOutcome.CERTIFICATE
             assert not peer.requests

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from onnxruntime import get_available_providers as available_providers
 
 from ledger.configuration import load
 from stillgate.checks import Weight, findings_of
@@ -124,3 +125,28 @@ def test_a_teacher_that_answers_is_not_mentioned(tmp_path: Path) -> None:
     host, _, port = configuration.task[0].teacher.url.removeprefix("http://").rpartition(":")
     with socket.create_server((host, int(port))):
         assert not any("teacher at" in sentence for sentence in _said(path, Weight.WARNING))
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_not_installed_is_an_error(tmp_path: Path, provider: str) -> None:
+    """It is named with those there and the way out: nothing falls back to the CPU in silence."""
+    if "CUDAExecutionProvider" in available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    path, _ = load_from(tmp_path)
+    path.write_text(f'{path.read_text()}\n[student]\nproviders = ["{provider}", "cpu"]\n')
+    (said,) = _said(path, Weight.ERROR)
+    assert provider in said
+    assert "CPUExecutionProvider" in said
+    assert "stillgate[gpu]" in said
+    assert run("check", "--config", str(path)).exit_code == 2
+
+
+def test_a_certificate_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    """With the task, the setting and the path."""
+    path, configuration = load_from(tmp_path)
+    url = configuration.task[0].teacher.url
+    secure = f'url = "{url.replace("http:", "https:")}"\nca_file = "absent.pem"'
+    path.write_text(path.read_text().replace(f'url = "{url}"', secure))
+    (sentence,) = _said(path, Weight.ERROR)
+    assert "task.teacher.ca_file" in sentence
+    assert str(tmp_path / "absent.pem") in sentence

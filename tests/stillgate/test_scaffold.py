@@ -65,10 +65,15 @@ def test_the_template_names_every_setting(section: type[BaseModel]) -> None:
 def test_the_defaults_that_the_template_shows_are_the_defaults(tmp_path: Path) -> None:
     """With every commented setting of the deployment's own sections switched on, nothing changes."""
     head, _, tasks = template().partition("# --- one [[task]]")
-    lines = [
-        line.removeprefix("# ") if line.startswith("# ") and " = " in line else line
-        for line in head.splitlines()
-    ]
+    parts = [part if "\n# [" in part else _switched_on(part) for part in head.split("\n\n")]
     (tmp_path / "plain.toml").write_text(template())
-    (tmp_path / "stillgate.toml").write_text("\n".join(lines) + "\n# " + tasks)
+    (tmp_path / "stillgate.toml").write_text("\n\n".join(parts) + "\n# " + tasks)
     assert load(tmp_path / "stillgate.toml") == load(tmp_path / "plain.toml")
+
+
+def _switched_on(part: str) -> str:
+    """A section that is not commented out itself, with every setting in it."""
+    lines = part.splitlines()
+    return "\n".join(
+        line.removeprefix("# ") if line.startswith("# ") and " = " in line else line for line in lines
+    )

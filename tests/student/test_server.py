@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ledger.configuration import StudentSection
 from ledger.observation import ObservationError
 from ledger.stages import Stage
 from student.client import StudentClient
-from student.session import Student
+from student.session import Student, quiet_run
 from student.wire import Frames, Refusal, Response, StudentRequest, read_reply, request_frame
 from tests.artifacts import FAILING_WORD, NAN_WORD, TinyArtifact, register, set_stage, tiny_artifact
 from tests.student.conftest import Processes, student_report, wait_for
@@ -310,3 +311,48 @@ async def test_an_input_beyond_the_memory_ceiling_fails_alone(processes: Process
     assert not isinstance(small, Refusal)
     assert small[0].top == 1
     assert process.poll() is None
+
+
+def test_callers_go_before_the_shadow(processes: Processes, control: Engine) -> None:
+    """A request that a caller waits for is answered before shadow requests that were there first."""
+    tiny = put_into_shadow(processes, control, busy_rounds=50)
+    processes.start(max_batch_tokens=64)
+    wait_until_loaded(control, tiny.artifact)
+    shadow = b"".join(frame(id, tiny.artifact, ("dogs",) * 60) for id in range(1, 21))
+    caller = frame(99, tiny.artifact, ("cats",), urgent=True)
+    replies = list(exchange_frames(processes.socket, shadow + caller, 21))
+    assert replies.index(99) < 3
+    assert sorted(replies) == [*range(1, 21), 99]
+
+
+def test_a_run_is_ended_from_outside(processes: Processes) -> None:
+    """Its inputs fail, those of the next batch are answered: by the process's own session, ended from outside."""
+    tiny = tiny_artifact(processes.data_directory, CLASSES, busy_rounds=600)
+    student = Student.load(tiny.folder, tiny.manifest_digest, StudentSection(run_seconds=60))
+    rows = student.tokenize(["dogs"])
+    options = quiet_run()
+    ending = threading.Timer(0.05, setattr, (options, "terminate", True))
+    ending.start()
+    observations = student.infer(rows * 3, options)
+    ending.join()
+    assert [one.error for one in observations] == [ObservationError.STUDENT_FAILED] * 3
+    assert student.infer(rows)[0].top == 1
+
+
+def test_an_artifact_that_kills_the_process_while_it_is_loaded_is_set_aside(
+    processes: Processes, control: Engine
+) -> None:
+    """The next process says so and answers for the others, instead of dying again and again."""
+    good = put_into_shadow(processes, control)
+    bad = put_into_shadow(processes, control, seed=2, busy_rounds=2**62)  # its warm-up would take for ever
+    first = processes.start(run_seconds=600.0)
+    mark = processes.data_directory / "run" / "student.loading"
+    wait_for(lambda: mark.exists() and bad.artifact in mark.read_text())
+    first.kill()
+    first.wait()
+    second = processes.start(run_seconds=600.0)
+    wait_until_loaded(control, good.artifact)
+    wait_for(lambda: bad.artifact in student_report(control)["problems"])
+    assert "ended while it loaded" in student_report(control)["problems"][bad.artifact]
+    assert "action=suspect" in processes.log(second)
+    assert not mark.exists()
