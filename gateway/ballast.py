@@ -4,7 +4,6 @@ checkpointed and settled, and laid down again when there is room for it and as m
 import errno
 import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -30,9 +29,13 @@ def lay_ballast(path: Path, size: int) -> bool:
     return True
 
 
-def give_up_ballast(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+def give_up_ballast(path: Path) -> bool:
+    """Whether there was one to give up."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def is_no_room(error: BaseException) -> bool:

@@ -124,7 +124,8 @@ class Recorder:
         if tally is None:
             return Accounting(self._unnumbered, 0, {Drop.STORE_FAILED: self._unnumbered}, 0)
         done, before = self._writer.done, self._before
-        losses: dict[str, int] = {**tally.dropped, **done.losses}
+        losses = dict(tally.dropped)
+        losses.update((str(reason), count) for reason, count in done.losses.items())
         return Accounting(
             before.requests + tally.started,
             before.recorded + done.recorded,

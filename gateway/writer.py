@@ -219,8 +219,9 @@ class Writer:
     def _make_room(self) -> None:
         """Give up the ballast, and let what was committed leave the write-ahead log for the file."""
         assert self._store is not None
-        self._disk_full = True
-        give_up_ballast(self._ballast)
+        self._disk_full = (
+            give_up_ballast(self._ballast) or self._disk_full
+        )  # without one there is nothing to spare
         try:
             self._store = reopen_file(self._store)
             self._store.file.checkpoint()
