@@ -56,7 +56,7 @@ def open_store(data_directory: Path, gateway: str, durability: Durability = DURA
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(path.with_suffix(".lock"))
     try:
-        tally = Tally(path.with_suffix(".tally"))
+        tally = _open_tally(path.with_suffix(".tally"))
         file = _open_or_salvage(path, tally, durability)
         for block in file.open_blocks():
             _settle(file, tally, block)
@@ -212,6 +212,21 @@ def _account_for_missing(file: ExchangeFile, tally: Tally) -> None:
     )
     block = file.open_block(least=tally.block_first)
     file.close_block(block, known - told, {Drop.CORRUPT: known - told})
+
+
+def _open_tally(path: Path) -> Tally:
+    tally = Tally(path)
+    if not _is_plausible(tally):
+        log.error("%s holds impossible counts and begins anew. action=tally_broken", path)
+        tally.begin(0)
+    return tally
+
+
+def _is_plausible(tally: Tally) -> bool:
+    """A flipped bit mostly makes a count that no block can have; one that makes a possible count is not noticed."""
+    aligned = tally.block_first % BLOCK_SIZE == 0 and tally.block_first < 2**62
+    counts = max(tally.started, *tally.dropped.values()) <= BLOCK_SIZE
+    return aligned and counts and tally.earlier_requests < 2**40
 
 
 def _lock(path: Path) -> TextIOWrapper:

@@ -130,8 +130,9 @@ class ExchangeFile:
     def close_block(self, first: int, started: int, dropped: Mapping[str, int]) -> None:
         """State what became of every request of the block; the rest is counted as lost in a crash."""
         with self.transaction() as connection:
-            crashed = started - _recorded(connection, first) - sum(dropped.values())
-            losses = {**dropped, CRASH: dropped.get(CRASH, 0) + max(0, crashed)}
+            known = _recorded(connection, first) + sum(dropped.values())
+            started = max(started, known)  # a damaged tally may tell of fewer
+            losses = {**dropped, CRASH: dropped.get(CRASH, 0) + started - known}
             connection.executemany(
                 "INSERT INTO loss (block_first, reason, count) VALUES (?, ?, ?)",
                 [(first, str(reason), count) for reason, count in losses.items() if count],

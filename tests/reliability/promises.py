@@ -1,7 +1,7 @@
 """The five promises that every row ends with: the ledger check between all views, and no growth.
 
 I1 a wrong or cut response is never taken for a whole one; I2 requests = recorded + dropped + pending;
-I3 no exchange twice; I4 no descriptor, thread or request is left behind; I5 the process lives and says so.
+I3 no exchange twice; I4 no descriptor, thread, request or place in the pool is left; I5 the process lives and says so.
 """
 
 import os
@@ -22,6 +22,7 @@ from tests.reliability.teachers import answer_to
 
 SLACK = 2  # descriptors and threads
 LAZY_THREADS = min(32, (os.cpu_count() or 1) + 4)  # of asyncio's own pool, which fills when it is first used
+OPEN = ("stillgate_inflight_requests", 'stillgate_upstream_connections{state="busy"')
 RELEASE_SECONDS = 30.0  # for pooled connections to be closed
 LIVEZ_SECONDS = 2.0  # on a machine where every core is taken; what was seen stands in the table
 
@@ -132,7 +133,8 @@ def check_released(row: Row, running: Running, before: "Footprint") -> None:
     def released() -> bool:
         nonlocal after
         after = footprint(running.process.pid)
-        idle = running.metrics()["stillgate_inflight_requests"] == 0
+        metrics = running.metrics()
+        idle = not any(value for name, value in metrics.items() if name.startswith(OPEN))
         threads = after.threads <= before.threads + SLACK + LAZY_THREADS
         return idle and threads and after.descriptors <= before.descriptors + SLACK
 
