@@ -1,30 +1,26 @@
-"""The peer table: processor microseconds a request of each gateway's own processes, side by side.
+"""The peers: processor microseconds a request of each gateway's own processes, side by side.
 
 One teacher, one load, all gateways up, loaded in turns, every second round backwards. What a gateway still has to
 do when the load ends (write, mirror, infer, fold) is waited for and counted, less what its processes use in so much
 time without any load. Requests are those that the teacher saw.
 """
 
-import statistics
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import gateways, packages, wrk
 from benchmarks.deployment import SETTLE_SECONDS, Deployment, account, running_deployment
-from benchmarks.machine import said_by
 from benchmarks.nginx import answering_nginx, counting, mirroring_nginx
+from benchmarks.peer_table import ENVOY, LITELLM, NGINX, PORTKEY, STILLGATE, Leg, peer_report
 from benchmarks.processes import free_ports, wait_for
 from benchmarks.processor import processor_seconds
-from benchmarks.report import Floor, Report, Table
+from benchmarks.report import Report
 from benchmarks.traffic import CHAT, CLASSIFICATION, Traffic
 
-STILLGATE, ENVOY, NGINX = "stillgate", "envoy with mirror", "nginx with mirror"
-LITELLM, PORTKEY = "litellm with silent_model", "portkey, no mirror"
-MIRRORED = "share of requests that the student answered (stillgate)"
 QUIET_SECONDS = 1.0  # nothing new for so long: what runs in the background has ended
 
 
@@ -50,23 +46,6 @@ class Side:
     settle: Callable[[], int | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One stretch of load on one side."""
-
-    requests: int
-    errors: int
-    requests_per_second: float
-    p50_us: float
-    p99_us: float
-    costs_us: Mapping[str, float]  # process -> processor time a request
-    mirrored: float | None  # share of its requests
-
-    @property
-    def cost_us(self) -> float:
-        return sum(self.costs_us.values())
-
-
 def measure(folder: Path, plan: Plan) -> Report:
     packages.require("nginx", "wrk")
     teacher, target = free_ports(2)
@@ -84,7 +63,7 @@ def measure(folder: Path, plan: Plan) -> Report:
                 legs[side.name].append(leg)
                 print(f"round {number + 1}: {side.name:26} {leg.cost_us:9.1f} us, {leg.requests}", flush=True)
         accounts = account(deployment.counters())
-    return _report(legs, idle[STILLGATE], accounts)
+    return peer_report(legs, idle[STILLGATE], accounts)
 
 
 @contextmanager
@@ -207,76 +186,3 @@ def _run(
         },
         None if mirrored is None or copies is None else (mirrored - copies) / requests,
     )
-
-
-def ratios(ours: Sequence[Leg], theirs: Sequence[Leg]) -> list[float]:
-    """Ours over theirs, round by round: what slows the machine for a while slows both."""
-    return [one.cost_us / other.cost_us for one, other in zip(ours, theirs, strict=True)]
-
-
-def _report(
-    legs: Mapping[str, Sequence[Leg]], idle: Mapping[str, float], accounts: tuple[int, int, int, int]
-) -> Report:
-    ours = legs[STILLGATE]
-    against = {name: ratios(ours, theirs) for name, theirs in legs.items() if name != STILLGATE}
-    envoy = statistics.median(against[ENVOY]) if ENVOY in against else None
-    litellm = statistics.median(1 / ratio for ratio in against[LITELLM]) if LITELLM in against else None
-    requests, recorded, dropped, pending = accounts
-    shares = [leg.mirrored for leg in ours if leg.mirrored is not None]
-    errors = sum(leg.errors for leg in ours)
-    floors = (
-        Floor("processor time, times Envoy with mirror", envoy, 2.5),
-        Floor("processor time, times Envoy with mirror", envoy, 1.5, stretch=True),
-        Floor("LiteLLM with a silent model, times ours", litellm, 60, at_least=True),
-        Floor("errors seen by our callers", float(errors), 0),
-        Floor(MIRRORED, min(shares), 0.99, at_least=True),
-        Floor(
-            f"requests {requests} - recorded {recorded} - dropped {dropped} - pending {pending}",
-            float(abs(requests - recorded - dropped - pending)),
-            0,
-        ),
-    )
-    return Report("peers", (_table(legs, against), _processes_table(ours, idle)), floors)
-
-
-def _table(legs: Mapping[str, Sequence[Leg]], against: Mapping[str, Sequence[float]]) -> Table:
-    header = ("gateway", "us a request", "least", "most", "ours / its", "spread", "req/s", "p50 ms", "p99 ms")
-    rows = [_row(name, of, against.get(name)) for name, of in legs.items()]
-    note = (
-        f"Processor microseconds a request of the gateway's own processes; medians of {len(legs[STILLGATE])} rounds,"
-        f" {wrk.CONNECTIONS} connections, closed loop. A mirror throws its copies away; Stillgate records every"
-        " exchange durably, asks its student and folds the pair, and all of that is counted."
-        f" {said_by('nginx', '-v')}, {packages.ENVOY}, {packages.LITELLM}, {packages.PORTKEY}."
-    )
-    return Table("Peers", (*header, "errors", "mirrored"), tuple(rows), note)
-
-
-def _row(name: str, legs: Sequence[Leg], against: Sequence[float] | None) -> tuple[str, ...]:
-    costs = [leg.cost_us for leg in legs]
-    ratio = f"{statistics.median(against):.3g}" if against else "1"
-    spread = f"{min(against):.3g} to {max(against):.3g}" if against else "-"
-    shares = [leg.mirrored for leg in legs if leg.mirrored is not None]
-    return (
-        name,
-        *(f"{value:.1f}" for value in (statistics.median(costs), min(costs), max(costs))),
-        ratio,
-        spread,
-        f"{statistics.median(leg.requests_per_second for leg in legs):.0f}",
-        f"{statistics.median(leg.p50_us for leg in legs) / 1e3:.2f}",
-        f"{statistics.median(leg.p99_us for leg in legs) / 1e3:.2f}",
-        str(sum(leg.errors for leg in legs)),
-        f"{min(shares):.1%}" if shares else "-",
-    )
-
-
-def _processes_table(ours: Sequence[Leg], idle: Mapping[str, float]) -> Table:
-    rows = [
-        (
-            name,
-            f"{statistics.median(leg.costs_us.get(name, 0.0) for leg in ours):.1f}",
-            f"{idle.get(name, 0.0) * 1e3:.1f}",
-        )
-        for name in ours[0].costs_us
-    ]
-    header = ("process", "us a request", "without load, ms of processor time a second")
-    return Table("Stillgate by process", header, tuple(rows))

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks import failures, latency, memory, peers
+from benchmarks import failure_table, latency, memory, peer_table
 from benchmarks.open_loop import Offered
 from benchmarks.report import MISSED, text
 
 ACCOUNT = (30, 28, 2, 0)
 
 
-def leg(cost_us: float, errors: int = 0, mirrored: float | None = 1.0) -> peers.Leg:
-    return peers.Leg(10, errors, 100.0, 1000.0, 2000.0, {"gateway": cost_us}, mirrored)
+def leg(cost_us: float, errors: int = 0, mirrored: float | None = 1.0) -> peer_table.Leg:
+    return peer_table.Leg(10, errors, 100.0, 1000.0, 2000.0, {"gateway": cost_us}, mirrored)
 
 
 def offered(milliseconds: float, errors: int = 0) -> Offered:
@@ -20,24 +20,26 @@ def offered(milliseconds: float, errors: int = 0) -> Offered:
     return Offered(latencies_us, {"cut": errors} if errors else {}, 10.0)
 
 
-def block(off: float, during: float, errors: int = 0, held: bool = True) -> failures.Block:
-    return failures.Block(offered(off), (offered(during), offered(during, errors)), offered(off), held)
+def block(off: float, during: float, errors: int = 0, held: bool = True) -> failure_table.Block:
+    return failure_table.Block(offered(off), (offered(during), offered(during, errors)), offered(off), held)
 
 
-def outcome(*blocks: failures.Block, unaccounted: int = 0) -> failures.Outcome:
-    ratios = [failures.p99_ratio([one]) for one in blocks]
-    return failures.Outcome("student hung", blocks, {"shadow deadline": 5}, unaccounted, max(ratios), 1.0)
+def outcome(*blocks: failure_table.Block, unaccounted: int = 0) -> failure_table.Outcome:
+    ratios = [failure_table.p99_ratio([one]) for one in blocks]
+    return failure_table.Outcome(
+        "student hung", blocks, {"shadow deadline": 5}, unaccounted, max(ratios), 1.0
+    )
 
 
 def test_ratios_are_those_of_the_same_round() -> None:
     """A machine that is slow for one round leaves the ratio alone."""
-    assert peers.ratios([leg(200), leg(400)], [leg(100), leg(200)]) == [2.0, 2.0]
+    assert peer_table.ratios([leg(200), leg(400)], [leg(100), leg(200)]) == [2.0, 2.0]
 
 
 def test_a_peer_that_did_not_start_leaves_its_floor_unmeasured() -> None:
     """And an unmeasured floor does not hold."""
-    legs = {peers.STILLGATE: [leg(200)], peers.ENVOY: [leg(100)]}
-    report = peers._report(legs, {"gateway": 0.01}, ACCOUNT)
+    legs = {peer_table.STILLGATE: [leg(200)], peer_table.ENVOY: [leg(100)]}
+    report = peer_table.peer_report(legs, {"gateway": 0.01}, ACCOUNT)
     broken = [floor.what for floor in report.floors if floor.breaks]
     assert broken == ["LiteLLM with a silent model, times ours"]
 
@@ -45,38 +47,38 @@ def test_a_peer_that_did_not_start_leaves_its_floor_unmeasured() -> None:
 def test_requests_that_nobody_accounts_for_break_a_floor() -> None:
     """So do errors, and shadow answers that are missing."""
     legs = {
-        peers.STILLGATE: [leg(200, errors=1, mirrored=0.5)],
-        peers.ENVOY: [leg(100)],
-        peers.LITELLM: [leg(20_000)],
+        peer_table.STILLGATE: [leg(200, errors=1, mirrored=0.5)],
+        peer_table.ENVOY: [leg(100)],
+        peer_table.LITELLM: [leg(20_000)],
     }
-    report = peers._report(legs, {"gateway": 0.01}, (30, 20, 2, 0))
+    report = peer_table.peer_report(legs, {"gateway": 0.01}, (30, 20, 2, 0))
     assert sum(floor.breaks for floor in report.floors) == 3
 
 
 def test_a_condition_holds_or_is_missed_by_name() -> None:
     """A slow tail, an error, a request that is not accounted for, a condition that was none."""
-    assert failures._row(outcome(block(2, 2.2)))[-1] == "holds"
+    assert failure_table.row_of(outcome(block(2, 2.2)))[-1] == "holds"
     for missed in (
         outcome(block(2, 2.6)),
         outcome(block(2, 2, errors=1)),
         outcome(block(2, 2), unaccounted=1),
         outcome(block(2, 2, held=False)),
     ):
-        assert failures._row(missed)[-1] == MISSED
+        assert failure_table.row_of(missed)[-1] == MISSED
 
 
 def test_a_condition_that_could_not_be_made_is_a_missed_row() -> None:
     """With its reason among the floors; the table stays rectangular."""
-    rows = [outcome(block(2, 2)), failures.Unmeasured("disk full", "only root may mount")]
-    report = failures._report(rows, (1.0, 11.0), failures.SHORT)
+    rows = [outcome(block(2, 2)), failure_table.Unmeasured("disk full", "only root may mount")]
+    report = failure_table.failure_report(rows, 11.0, "a note")
     assert "disk full: only root may mount" in [floor.what for floor in report.floors if floor.breaks]
     assert "not measured" in text(report.tables[0])
 
 
 def test_the_ratio_is_that_of_all_requests() -> None:
     """Over the legs of every block, not the mean of the blocks' ratios."""
-    assert failures.p99_ratio([block(2, 3), block(2, 3)]) == pytest.approx(1.5)
-    assert failures.off_ratio([block(2, 3)]) == pytest.approx(1.0)
+    assert failure_table.p99_ratio([block(2, 3), block(2, 3)]) == pytest.approx(1.5)
+    assert failure_table.off_ratio([block(2, 3)]) == pytest.approx(1.0)
 
 
 def test_added_latency_is_the_difference_within_a_round() -> None:
