@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ledger.observation import Observation
@@ -44,14 +44,18 @@ class WireStudent:
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames = Frames()
-        while chunk := await reader.read(65536):
-            for frame in frames.feed(chunk):
-                request = read_request(frame)
-                self.asked.append(request)
-                response = self.say(request)
-                if response is not None:
-                    writer.write(reply_frame(StudentReply(request.id, response)))
-        writer.close()
+        try:
+            while chunk := await reader.read(65536):
+                for frame in frames.feed(chunk):
+                    request = read_request(frame)
+                    self.asked.append(request)
+                    response = self.say(request)
+                    if response is not None:
+                        writer.write(reply_frame(StudentReply(request.id, response)))
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 @contextmanager
