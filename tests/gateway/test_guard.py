@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,15 @@ def test_leaving_while_sending_the_body(small: Running) -> None:
         connection.sendall(POST + b"Host: a\r\nContent-Length: 100\r\n\r\nhalf")
     small.settled()
     assert small.exchanges()[-1].outcome is Outcome.CLIENT_DISCONNECT
+
+
+def test_trusted_proxy(teacher_url: str, teacher: TeacherApp, tmp_path: Path) -> None:
+    """What a peer in trusted_proxies says of the caller before it reaches the teacher, with the peer added."""
+    said = b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.1.1.1\r\n"
+    settings = 'trusted_proxies = ["127.0.0.0/8", "::1"]'
+    with gateway(tmp_path, teacher_url, gateway=settings) as process:
+        send_raw(process.port, b"GET /x HTTP/1.1\r\nHost: a\r\n" + said + CLOSE)
+    fields = dict(teacher.seen[-1][3])
+    assert fields[b"x-forwarded-for"] == b"1.1.1.1, 127.0.0.1"
+    assert fields[b"x-forwarded-proto"] == b"https"
+    assert fields[b"forwarded"] == b"for=1.1.1.1, for=127.0.0.1;proto=http"

@@ -169,3 +169,24 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     """The way out is in the message."""
     with pytest.raises(ConfigurationError, match="stillgate init"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('tls_certificate = "a.pem"', "tls_certificate and tls_key belong together"),
+        ('tls_key = "a.key"', "tls_certificate and tls_key belong together"),
+        ('trusted_proxies = ["10.0.0.1/8"]', "gateway.trusted_proxies[0]"),
+        ('trusted_proxies = ["proxy.example"]', "gateway.trusted_proxies[0]"),
+        ("max_connections = 0", "gateway.max_connections = 0"),
+        ("max_request_line_bytes = 63", "gateway.max_request_line_bytes = 63"),
+        ("max_head_bytes = 255", "gateway.max_head_bytes = 255"),
+        ("max_head_fields = 7", "gateway.max_head_fields = 7"),
+        ("max_chunk_extension_bytes = -1", "gateway.max_chunk_extension_bytes = -1"),
+        ("head_seconds = 0.1", "gateway.head_seconds = 0.1"),
+        ("min_body_bytes_per_second = 0", "gateway.min_body_bytes_per_second = 0"),
+    ],
+)
+def test_limits_of_callers_have_limits(tmp_path: Path, setting: str, said: str) -> None:
+    """A limit that no request could keep, half a certificate, and proxies that are no networks are problems."""
+    assert any(said in problem for problem in problems(tmp_path, MINIMAL + f"[gateway]\n{setting}\n"))

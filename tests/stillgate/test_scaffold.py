@@ -65,7 +65,7 @@ def test_the_template_names_every_setting(section: type[BaseModel]) -> None:
 def test_the_defaults_that_the_template_shows_are_the_defaults(tmp_path: Path) -> None:
     """With every commented setting of the deployment's own sections switched on, nothing changes."""
     head, _, tasks = template().partition("# --- one [[task]]")
-    parts = [part if "\n# [" in part else _switched_on(part) for part in head.split("\n\n")]
+    parts = [part if "\n# [" in f"\n{part}" else _switched_on(part) for part in head.split("\n\n")]
     (tmp_path / "plain.toml").write_text(template())
     (tmp_path / "stillgate.toml").write_text("\n\n".join(parts) + "\n# " + tasks)
     assert load(tmp_path / "stillgate.toml") == load(tmp_path / "plain.toml")
