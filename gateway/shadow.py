@@ -166,11 +166,14 @@ class Shadow:
     def _refusal(self, line: _Line, inputs: int, size: int) -> ShadowDrop | None:
         if self._closed:
             return ShadowDrop.SHUTDOWN
-        limits, lines = self._limits, self._lines.values()
-        if line.inputs + inputs > limits.inputs // len(lines) or self.inputs + inputs > limits.inputs:
+        limits, lines = self._limits, len(self._lines)
+        if line.inputs + inputs > limits.inputs // lines or (
+            lines > 1 and self.inputs + inputs > limits.inputs
+        ):
             return ShadowDrop.QUEUE_FULL_COUNT
-        waiting = sum(one.bytes for one in lines)
-        if line.bytes + size > limits.bytes // len(lines) or waiting + size > limits.bytes:
+        if line.bytes + size > limits.bytes // lines or (
+            lines > 1 and sum(one.bytes for one in self._lines.values()) + size > limits.bytes
+        ):
             return ShadowDrop.QUEUE_FULL_BYTES
         return None
 
