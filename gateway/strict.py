@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.guard import Refused, Send
+from gateway.asgi import Send
+from gateway.guard import Refused
 from gateway.writer import Committed
 
 WAIT_SECONDS = (
