@@ -72,7 +72,7 @@ def test_full_disk(row: Row, tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk") as disk,
         nginx_teacher(tmp_path / "teacher") as teacher,
-        gateway(disk, teacher.url, gateway="record_queue_count = 50") as running,
+        gateway(disk, teacher.url, gateway="record_queue_count = 50\nballast_bytes = 1048576") as running,
         promises(row, running, teacher, drops=DROPS) as ledger,
     ):
         for _ in range(rounds):
