@@ -172,6 +172,7 @@ def test_a_hostile_model_is_not_loaded_and_its_neighbour_answers(
     assert why in deployment.report()["problems"][bad.artifact]
     deployment.until_loaded(good)
     deployment.ask(10)
+    wait_until(lambda: deployment.process.metrics()["stillgate_shadow_answers_total"] >= 10)
     assert deployment.student is not None
     assert deployment.student.poll() is None
     _, answered, skipped = deployment.account()
