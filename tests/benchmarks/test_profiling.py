@@ -5,7 +5,7 @@ from benchmarks.profiling import OTHER, component_of, folded
 
 def test_the_innermost_known_frame_decides() -> None:
     """What asyncio or sqlalchemy does is its caller's; a name within another path decides nothing."""
-    outer = ["thread (1)", "run (uvicorn/server.py:65)", "__call__ (gateway/app.py:90)"]
+    outer = ["thread (1)", "data_received (gateway/connection.py:65)", "__call__ (gateway/app.py:90)"]
     assert component_of([*outer, "respond (gateway/guard.py:40)"]) == "guard and headers"
     assert component_of([*outer, "write (asyncio/transports.py:10)"]) == "application"
     writing = ["append (ledger/exchange_file.py:70)", "execute (sqlalchemy/engine/base.py:5)"]
