@@ -28,8 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install ## the whole story on real data (SEED=7 DRIFT=sci.space,sci.med,... for another one)
 	$(BIN)/python -m examples.helpdesk.demo --seed $(SEED) $(if $(DRIFT),--drift $(DRIFT))
 
-test: install ## every test
-	$(BIN)/python -m pytest
+test: install ## every test, three files at a time: most of them wait
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 reliability: install ## faults, load and bad input, 45 minutes; writes docs/reliability.md (STILLGATE_SEED=... repeats)
 	rm -f $(RESULTS)

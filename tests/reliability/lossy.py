@@ -8,8 +8,8 @@ the file; a page is 4096 bytes. After LazyFS (Ramos et al., https://github.com/d
 
 import errno
 import os
-import signal
 import random
+import signal
 import stat
 import subprocess
 import threading

@@ -130,12 +130,13 @@ def test_a_long_data_directory_gets_a_short_private_socket_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The path fits a socket, is the same for both sides, and its folder is its owner's alone."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    long = tmp_path / ("d" * 120)
-    path = socket_path(long)
-    assert path == socket_path(long) != socket_path(tmp_path / ("e" * 120))
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert len(os.fsencode(path)) <= 107
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        long = tmp_path / ("d" * 120)
+        path = socket_path(long)
+        assert path == socket_path(long) != socket_path(tmp_path / ("e" * 120))
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert len(os.fsencode(path)) <= 107
 
 
 def test_a_shared_folder_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
