@@ -32,7 +32,7 @@ from examples.helpdesk.narrator import Advance, Narrator
 from examples.helpdesk.teacher import build_teacher
 from examples.helpdesk.traffic import Replayer, Sent
 
-DEFAULT_DRIFT = ("sci.electronics", "sci.space", "comp.sys.mac.hardware")
+DEFAULT_DRIFT = ("rec.motorcycles", "sci.space", "comp.sys.mac.hardware")
 TASK = "helpdesk"
 TEACHER_POSTS_PER_AREA, FRESH_POSTS_PER_AREA = 130, 120
 RECORD_POSTS = 2100  # before there is any student
