@@ -1,5 +1,6 @@
 """The end of the demo: what was measured, in tables, each figure beside the number of pairs behind it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -166,13 +167,14 @@ def _gate(student: Mapping[str, Any]) -> Table:
             "-" if verdict["bar"] is None else f"{verdict['bar']:.2f}",
             "teacher" if threshold is None else f"{threshold:.2f}",
         )
+    told = Counter(verdict["outcome"] for verdict in gate["verdicts"])
+    table.caption = ", ".join(f"{told[outcome]} {word}" for outcome, word in VERDICT_WORD.items())
     return table
 
 
 def _word(verdict: Mapping[str, Any]) -> str:
-    if verdict["bar"] is None:
-        return "no bar"
-    return VERDICT_WORD[verdict["outcome"]]
+    word = VERDICT_WORD[verdict["outcome"]]
+    return f"{word}: no bar" if verdict["bar"] is None else word
 
 
 def _comparison(findings: Findings) -> Table:
@@ -265,4 +267,11 @@ def _percent(value: float | None) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        header_style="dim",
+        box=None,
+    )
