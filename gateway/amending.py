@@ -5,7 +5,6 @@ the chunk that ends it, documents once they are whole.
 """
 
 from collections.abc import Callable, MutableMapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 from gateway.asgi import Send
@@ -81,8 +80,8 @@ def amended(passage: Passage, request: Request, send: Send) -> tuple[Request, Se
     if body is None:
         return request, send
     fields = [field for field in request.head.upstream if field[0] != b"accept-encoding"]
-    head = replace(request.head, upstream=[*fields, (b"accept-encoding", b"identity")])
-    return replace(request, head=head, body=body.body), RestoringSend(send, body.restored)
+    head = request.head._replace(upstream=[*fields, (b"accept-encoding", b"identity")])
+    return request._replace(head=head, body=body.body), RestoringSend(send, body.restored)
 
 
 def amended_body(passage: Passage, request: Request) -> Amendment | None:

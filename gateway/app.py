@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.amending import amended
 from gateway.arm import StudentArm
-from gateway.asgi import CALLER, TARGET, Receive, Scope, Send
+from gateway.asgi import ALONE, CALLER, TARGET, Receive, Scope, Send
 from gateway.captured import Body
 from gateway.guard import TOO_MANY, UNEXPECTED, Refused, read_body, refusal_of, send_refusal
 from gateway.headers import RequestHead, header, read_request_head, reply_headers
@@ -125,7 +125,14 @@ class Gateway:
             passage.epoch = told.decode("latin-1")
         headers += passage.own_headers()
         try:
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": response.status,
+                    "headers": headers,
+                    ALONE: not response.ready,
+                }
+            )
             passage.outcome = await self._stream(passage, response, send)
         finally:
             response.close()

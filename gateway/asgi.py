@@ -14,6 +14,9 @@ AUTHORITY = (
     "stillgate.authority"  # scope: the host that the caller asked, from an absolute target or from Host
 )
 CALLER = "stillgate.caller"  # scope: a Caller
+ALONE = (
+    "stillgate.alone"  # http.response.start: no body is there yet, so the head leaves without waiting for it
+)
 REFUSED = "stillgate.refused"  # type of the message in place of a body that cannot be had; `refused` says why
 
 

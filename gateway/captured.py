@@ -26,8 +26,7 @@ MAX_FORM_BYTES = 64 * 1024  # of a reply that is kept for the student's to look 
 OVERHEAD_BYTES = 1024  # of one waiting exchange besides its bodies, roughly
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """What was decided about a request before anybody answered."""
 
     arm: Arm = Arm.CONTROL

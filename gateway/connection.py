@@ -11,7 +11,7 @@ from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.asgi import AUTHORITY, CALLER, REFUSED, TARGET, Message, Scope
+from gateway.asgi import ALONE, AUTHORITY, CALLER, REFUSED, TARGET, Message, Scope
 from gateway.guard import CLOSE, UNEXPECTED, Refused, refusal_body, refusal_fields
 from gateway.http_head import CHUNKED, HttpHead, read_head, unfinished_refusal
 from gateway.request_body import ChunkedBody, SizedBody
@@ -335,7 +335,8 @@ class Connection(asyncio.Protocol):
         if message["type"] == "http.response.start":
             self._response.close |= self._close_after or self._phase is Phase.BODY
             self._head = self._response.head(message["status"], message["headers"], self._server.date_line)
-            asyncio.get_running_loop().call_soon(self._write_head)
+            if message.get(ALONE):
+                self._write_head()
         else:
             parts = self._response.body(message.get("body", b""), message.get("more_body", False))
             if self._head:
@@ -345,10 +346,10 @@ class Connection(asyncio.Protocol):
                 self._transport.writelines(parts)
 
     def _write_head(self) -> None:
-        """The head leaves with the first bytes of its body, or alone if they do not come in the same breath."""
-        if self._head and not self.gone:
-            self._transport.write(self._head)
-        self._head = b""
+        """Else the head leaves with the first bytes of its body."""
+        head, self._head = self._head, b""
+        if head and not self.gone:
+            self._transport.write(head)
 
     # --- endings ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ repeated fields repeated; HTTP/1.1 field names arrive in lower case. Trailers ar
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.asgi import AUTHORITY, CALLER, Fields, Scope
 
@@ -46,12 +46,12 @@ _REWRITTEN = frozenset(
         b"x-forwarded-proto",
     }
 )
+_COMMON_OPTIONS = ([b"keep-alive"], [b"close"])  # they name no field
 _KEPT_BACK_FROM_TEACHER = HOP_BY_HOP | _REPLACED | _REWRITTEN
 _KEPT_BACK_FROM_CALLER = HOP_BY_HOP | frozenset(REPLY_HEADERS)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """What the gateway needs to know of a request's headers."""
 
     upstream: list[tuple[bytes, bytes]]  # for the teacher
@@ -138,13 +138,16 @@ def reply_headers(fields: RawHeaders, status: int) -> list[tuple[bytes, bytes]]:
 
 def header(raw: RawHeaders, name: bytes) -> bytes | None:
     """The first value of a field given in lower case."""
-    return next((value for field, value in raw if field == name), None)
+    for field, value in raw:
+        if field == name:
+            return value
+    return None
 
 
 def _named_in_connection(fields: RawHeaders) -> frozenset[bytes]:
     """Fields that the peer declares to be for this connection alone."""
     options = [value for name, value in fields if name == b"connection"]
-    if not options or options == [b"keep-alive"] or options == [b"close"]:
+    if not options or options in _COMMON_OPTIONS:
         return frozenset()
     return frozenset(option.strip().lower() for value in options for option in value.split(b","))
 

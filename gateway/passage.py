@@ -1,8 +1,7 @@
 """One request on its way through the gateway, and what is captured of it when it has ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.captured import NO_BODY, Assignment, Captured, Inline
 from gateway.dialects.dialect import Asked
@@ -16,8 +15,7 @@ if TYPE_CHECKING:  # an extra
 _CONTROL = Assignment()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What goes to the teacher."""
 
     method: str

@@ -1,7 +1,7 @@
 """Which task, teacher and dialect a path belongs to, prepared once from the configuration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.dialects import dialect_of
@@ -40,7 +40,7 @@ class Route:
         if sum(map(len, texts)) > REDACTED_CHARACTERS:
             return Unpaired.REQUEST_TOO_LARGE
         redacted = tuple([self.redact(text) for text in texts])
-        return asked if redacted == texts else replace(asked, texts=redacted)
+        return asked if redacted == texts else asked._replace(texts=redacted)
 
     def redact_attributes(self, attributes: Mapping[str, str]) -> Mapping[str, str]:
         """Header values are stored too."""

@@ -25,7 +25,15 @@ from ledger.tables import AnswerRow, ExchangeRow, Removal, exchange_metadata
 Row = tuple[Any, ...]  # the columns of a table, in order
 
 BLOCK_SIZE = 2**32  # sequence numbers of one run
-ROWS_A_STATEMENT = (64, 16, 4, 1)  # a statement hands the interpreter lock over and back once, not once a row
+ROWS_A_STATEMENT = (
+    64,
+    32,
+    16,
+    8,
+    4,
+    2,
+    1,
+)  # a statement hands the interpreter lock over and back once, not once a row
 BUSY_SECONDS = 1.0  # how long one try to write waits for a lock
 CHECKPOINT_PAGES = 2000  # of 4 KiB in the write-ahead log
 CRASH = "crash"  # the reason of what a killed run had started and not written

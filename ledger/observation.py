@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 SUM_TOLERANCE = 1e-2  # rounded probabilities of many classes still add up to one within this
 
@@ -20,12 +20,12 @@ class ObservationError(StrEnum):
     STUDENT_FAILED = "student_failed"  # the student raised on this input
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """Probabilities in the order of the task's classes, or the reason why there are none.
 
     What the answer gave to no class (words that name none, tokens beyond those listed) is `other`; the
-    probabilities are those of the classes given that it is one of them, so they always sum to one.
+    probabilities are those of the classes given that it is one of them, so they always sum to one. A named
+    tuple for the same reason as ledger.exchange.Exchange.
     """
 
     probabilities: tuple[float, ...] | None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import orjson
 
@@ -23,8 +23,7 @@ class NotJson:
 NOT_JSON: Final = NotJson()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request asks."""
 
     texts: tuple[str, ...]
@@ -77,13 +76,17 @@ def texts_or_reason(values: Any) -> tuple[str, ...] | Unpaired:
         return Unpaired.REQUEST_NOT_TEXT
     if not values:
         return Unpaired.REQUEST_EMPTY
-    if not all(isinstance(value, str) for value in values):
-        return Unpaired.REQUEST_NOT_TEXT
-    return tuple(values) if all(value.strip() for value in values) else Unpaired.REQUEST_EMPTY
+    for value in values:
+        if not isinstance(value, str):
+            return Unpaired.REQUEST_NOT_TEXT
+    for value in values:
+        if not value or value.isspace():
+            return Unpaired.REQUEST_EMPTY
+    return tuple(values)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is float or type(value) is int  # as JSON gives them: no bool, no other kind
 
 
 def are_numbers(values: Sequence[Any]) -> bool:

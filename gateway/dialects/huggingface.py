@@ -31,8 +31,9 @@ _HARMLESS = frozenset({"inputs", "parameters", "truncate", "truncation_direction
 
 
 def huggingface(classes: Sequence[str]) -> Dialect:
+    names = tuple(classes)
     return Dialect(
-        partial(_parse_request, classes), partial(_parse_response, classes), partial(_render_reply, classes)
+        partial(_parse_request, names), partial(_parse_response, names), partial(_render_reply, names)
     )
 
 
@@ -68,6 +69,8 @@ def are_texts(values: Sequence[Any]) -> bool:
 
 def _asks_for_all(document: Mapping[str, Any], classes: Sequence[str]) -> bool:
     """Whether the answer is a distribution over every class."""
+    if len(document) == 1:
+        return True  # the inputs alone
     asks = {key for key, value in document.items() if value not in (None, {}, False)}
     parameters = document.get("parameters") or {}
     return asks <= _HARMLESS and isinstance(parameters, dict) and _all_of(parameters, len(classes))
@@ -111,9 +114,12 @@ def _observation(entries: Any, classes: Sequence[str]) -> Observation:
         if not isinstance(label, str) or not is_number(score):
             return MALFORMED
         scores[label] = float(score)
-    if len(scores) != len(entries) or scores.keys() != set(classes):
+    if len(scores) != len(classes) or len(entries) != len(classes):
         return WRONG_CLASSES
-    return observe([scores[name] for name in classes], len(classes))
+    try:
+        return observe([scores[name] for name in classes], len(classes))
+    except KeyError:
+        return WRONG_CLASSES
 
 
 def _render_reply(

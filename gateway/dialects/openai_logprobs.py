@@ -8,7 +8,6 @@ The classes are then divided by what they have together, one minus `other`.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from gateway.dialects.dialect import is_number
@@ -33,7 +32,7 @@ def observation_of(
     if share < LEAST_CLASS_SHARE:
         return hard_label(said, class_count, other)
     observation = observe([mass / share for mass in masses], class_count)
-    return replace(observation, other=other) if observation.error is None else hard_label(said, class_count)
+    return observation._replace(other=other) if observation.error is None else hard_label(said, class_count)
 
 
 def class_masses(tokens: Sequence[Any], texts: Mapping[str, int], class_count: int) -> list[float] | None:

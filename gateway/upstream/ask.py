@@ -32,6 +32,12 @@ class Response:
         """Whether the last chunk has been read."""
         return self._connection is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether `next_chunk` returns without waiting."""
+        connection = self._connection
+        return connection is None or bool(connection.reader.buffered or connection.reader.ended)
+
     async def next_chunk(self) -> bytes | Outcome:
         """The bytes that have arrived, b"" at the end, or how the response broke off."""
         connection = self._connection

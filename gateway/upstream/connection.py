@@ -11,6 +11,7 @@ from gateway.upstream.reader import ResponseReader
 from gateway.upstream.settings import Settings
 
 ONE_WRITE_BYTES = 64 * 1024  # a larger request body is written in pieces of this size
+BUSY_SECONDS = 0.1  # between two requests: no server's idle timeout is as short
 HIGH_WATER_BYTES = 256 * 1024  # of a response body that its caller has not taken: reading pauses
 
 
@@ -24,6 +25,7 @@ class Connection(asyncio.Protocol):
         "_on_idle_lost",
         "_paused",
         "_poll",
+        "_reused",
         "_settings",
         "_transport",
         "_waiter",
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self.reader = ResponseReader(settings.max_head_bytes, settings.max_fields)
         self.problem: UpstreamOutcome | None = None
+        self._reused = False  # its peer did not close it after its first response
         self.used = False  # it has carried a request before the one that it carries now
         self.written = False  # the request that it carries now has begun to leave
         self.idle_since = 0.0
@@ -89,15 +92,23 @@ class Connection(asyncio.Protocol):
         """End the use; whether the connection may carry another request."""
         reusable = self.reader.reusable and self.problem is None and self._writable and not self._lost
         self._busy = False
-        self.used = True
+        self._reused, self.used = self.used, True
         self.deadline = self.last_moment = math.inf
         self.idle_since = self._loop.time()
         return reusable and not self._transport.is_closing()
 
     def is_alive(self) -> bool:
         """Whether nothing speaks against using it again. Readable while idle means closed, or bytes nobody
-        asked for; the event loop may not have told us yet, so the socket itself is asked (about 1 us)."""
-        return not (self._lost or self._transport.is_closing() or self._poll.poll(0))
+        asked for; the event loop may not have told us yet, so the socket itself is asked.
+
+        Not on a connection that was kept open once already and has just been used: what asks it dozens of times
+        a second finds it open, and the question gives the interpreter to another thread.
+        """
+        if self._lost or self._transport.is_closing():
+            return False
+        if self._reused and self._loop.time() - self.idle_since < BUSY_SECONDS:
+            return True
+        return not self._poll.poll(0)
 
     def abort(self) -> None:
         if self._transport is not None:
