@@ -165,6 +165,9 @@ def _open_session(path: Path, settings: StudentSection) -> onnxruntime.Inference
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # a plan for each shape ever seen, where shapes never repeat
+    # Its arena doubles what it asks for and keeps it: after one input too large for the ceiling it takes all that
+    # is left below it, and everything else in the process fails.
+    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle must cost nothing
     try:
         providers = providers_of(settings.providers)
