@@ -163,13 +163,14 @@ class GatewayProcess:
         if configuration is None:
             return
         try:
-            self._pools.read_again()
             routes = routes_of(configuration, self._pools)
+            upstream = self._pools.read_again()
             if self._certificate is not None:
                 self._certificate.read_again()
         except (UpstreamUnusable, CertificateUnusable) as error:
             self._reload.refuse(str(error))
             return
+        self._pools.take(upstream)
         self._app.obey(configuration.gateway, routes)
         self._server.obey(limits_of(configuration.gateway), configuration.gateway.trusted_proxies)
         self._shadowing.obey(configuration, routes)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.connection import Connection
@@ -226,9 +226,11 @@ class Pools:
             self._pools[section] = Pool(section)
         return self._pools[section]
 
-    def read_again(self) -> None:
-        """Certificates and credentials may have new contents. Raises UpstreamUnusable, and then changes nothing."""
-        settings = {section: settings_of(section) for section in self._pools}
+    def read_again(self) -> Mapping[TeacherSection, Settings]:
+        """Certificates and credentials may have new contents; `take` puts them to use. Raises UpstreamUnusable."""
+        return {section: settings_of(section) for section in self._pools}
+
+    def take(self, settings: Mapping[TeacherSection, Settings]) -> None:
         for section, pool in self._pools.items():
             pool.settings = settings[section]
 

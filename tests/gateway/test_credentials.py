@@ -10,8 +10,10 @@ import pytest
 from gateway.upstream.credentials import credentials_of
 from gateway.upstream.unusable import CredentialUnusable
 from ledger.configuration import CredentialSection
+from tests.gateway.raw_cases import get
 from tests.gateway.running import PATIENCE_SECONDS, gateway, wait_until, write_configuration
 from tests.gateway.teachers import TeacherApp
+from tests.gateway.test_tls import make_certificate, secured
 
 SECRET = "sk-canary-5f1c0de"
 SECTION = """
@@ -60,6 +62,36 @@ def test_the_teacher_gets_ours_and_nobody_else_does(
         assert running.stop() == 0
     for file in (one for one in tmp_path.rglob("*") if one.is_file()):
         assert SECRET.encode() not in file.read_bytes(), file
+
+
+def test_a_reload_is_whole_or_nothing(teacher: TeacherApp, teacher_url: str, tmp_path: Path) -> None:
+    """With a certificate that cannot be read the new credential waits too, until both are good."""
+    key, trusted = tmp_path / "key", make_certificate(tmp_path, "first")[0].read_text()
+    key.write_text("first")
+    settings = 'tls_certificate = "gateway.pem"\ntls_key = "gateway.key"'
+    with gateway(tmp_path, teacher_url, gateway=settings) as running:
+
+        def credential() -> bytes:
+            teacher.seen.clear()
+            with secured(running, trusted) as caller:
+                caller.send(get())
+                assert caller.answer().status == 200
+            return dict(teacher.seen[0][3])[b"authorization"]
+
+        path, pem = tmp_path / "stillgate.toml", tmp_path / "gateway.pem"
+        path.write_text(with_credential(path.read_text(), key))
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "configuration_reloaded" in running.log.read_text())
+        good = pem.read_text()
+        pem.write_text("no certificate")
+        key.write_text("second")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reload_refused" in running.log.read_text())
+        assert credential() == b"Bearer first"
+        pem.write_text(good)
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: running.log.read_text().count("configuration_reloaded") == 2)
+        assert credential() == b"Bearer second"
 
 
 def test_without_credentials_the_callers_own_passes(
