@@ -17,13 +17,15 @@ from sqlmodel import Session, col, select
 
 from distill.context import JobContext
 from distill.emphasis import emphasised
-from distill.lock import LOCK_FILE, Lock, check_lock, lock_gate, read_lock, rows_locked_before
+from distill.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.register import RegistrationRefused, licence_record
 from distill.rows import Ingested, ingest
 from distill.split import Split, draw_gate, rows_wanted, split_rows
 from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
+from ledger.erasures import erasures_past_the_record
+from ledger.job_folders import LOCK_FILE, ROWS_FILE, job_folder, write_rows
 from ledger.logs import log_to_stderr
 from ledger.slices import rule_of
 from ledger.tables import AlarmRow, JobRow, StudentRow
@@ -66,8 +68,7 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
     engine = open_control_file_read_only(configuration.deployment.data_directory)
     context = _context(configuration, engine, job_id)
     licence = licence_record(context.task)
-    ingested = _collect(context, engine)
-    lock, split = _lock_and_split(context, ingested)
+    lock, split = _choose_rows(context, engine)
     _import_torch()
     from distill.ladder import climb  # imports torch, which serving installs do not have
 
@@ -100,9 +101,33 @@ def _context(configuration: Configuration, engine: Engine, job_id: int) -> JobCo
         raise CannotDistil(f"task {job.task} is no longer in the configuration")
     if not task.candidate:
         raise CannotDistil(f"task {task.name} names no [[task.candidate]] to train; add at least one")
-    folder = configuration.deployment.data_directory / "jobs" / str(job_id)
+    folder = job_folder(configuration.deployment.data_directory, job_id)
     folder.mkdir(parents=True, exist_ok=True)
     return JobContext(configuration, task, job, folder)
+
+
+def _choose_rows(context: JobContext, engine: Engine) -> tuple[Lock, Split]:
+    """Collect, lock and split, and list the rows; once more if an erasure passed by meanwhile.
+
+    An erasure looks through the lists that lie there when it has left the record. Lists that were written later,
+    from rows that were read earlier, are therefore thrown away.
+    """
+    while True:
+        erased = _erasures(engine)
+        was_locked = (context.folder / LOCK_FILE).exists()
+        lock, split = _lock_and_split(context, _collect(context, engine))
+        parts = {"train": split.train, "dev": split.dev, "calibration": split.calibration}
+        write_rows(context.folder, {name: {row.digest for row in rows} for name, rows in parts.items()})
+        if _erasures(engine) == erased:
+            return lock, split
+        log.info("rows were erased meanwhile: they are chosen anew action=rows_erased")
+        for name in (ROWS_FILE,) if was_locked else (ROWS_FILE, LOCK_FILE):
+            (context.folder / name).unlink(missing_ok=True)
+
+
+def _erasures(engine: Engine) -> int:
+    with Session(engine) as session:
+        return erasures_past_the_record(session)
 
 
 def _collect(context: JobContext, engine: Engine) -> Ingested:

@@ -9,8 +9,7 @@ import orjson
 
 from distill.split import GateRow, LockedRows
 from ledger.configuration import TaskSection
-
-LOCK_FILE = "gate.lock.json"
+from ledger.job_folders import LOCK_FILE, write_whole
 
 
 class GateUnlocked(Exception):
@@ -39,9 +38,7 @@ def lock_gate(folder: Path, task: TaskSection, gate_rows: Sequence[GateRow]) -> 
             "looks": len(task.candidate),  # each candidate is judged once, at alpha / looks
             "rows": dict(sorted((entry.row.digest, entry.drawn_for) for entry in gate_rows)),
         }
-        staging = path.with_suffix(".part")
-        staging.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-        staging.rename(path)
+        write_whole(path, document)
     return read_lock(path)
 
 

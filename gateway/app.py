@@ -104,6 +104,8 @@ class Gateway:
             return TOO_MANY
         head = read_request_head(scope, passage.route.recorded_headers, self._pseudonym)
         passage.attributes = passage.route.redact_attributes(head.attributes)
+        if passage.route.subject is not None:
+            passage.subject = passage.route.subject.pseudonym_in(scope["headers"])
         return refusal_of(scope["method"], head) or head
 
     async def _relay(self, passage: Passage, request: Request, send: Send) -> None:

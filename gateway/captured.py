@@ -78,6 +78,7 @@ class Captured(NamedTuple):
     content_type: bytes
     content_encoding: str
     inline: Inline | None
+    subject: str | None = None  # whose request it is, as a pseudonym
 
     @property
     def size(self) -> int:
@@ -149,6 +150,7 @@ def build(gateway: str, captured: Captured) -> Built:
         tuple([len(text.split()) for text in texts]),
         tuple([digest_of(text) for text in texts]),
         answered.observations if isinstance(answered, _Answered) else (),
+        captured.subject,
     )
     classes, size = len(captured.route.classes), captured.size
     inline = None if captured.inline is None else _inline_answer(sequence, captured.inline)

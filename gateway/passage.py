@@ -47,6 +47,7 @@ class Passage:
         "served_by",
         "span",
         "status",
+        "subject",
         "waited_ns",
     )
 
@@ -59,6 +60,7 @@ class Passage:
         self.fallback: Fallback | None = None
         self.epoch = route.task.teacher.version
         self.attributes: Mapping[str, str] = {}
+        self.subject: str | None = None
         self.request = self.response = NO_BODY
         self.content_type = self.content_encoding = b""
         self.asked: Asked | None = None
@@ -95,4 +97,5 @@ def capture(passage: Passage, sequence: int, started_at_us: int, duration_us: in
         passage.content_type,
         passage.content_encoding.decode("latin-1"),
         passage.inline,
+        passage.subject,
     )

@@ -12,6 +12,7 @@ from gateway.app import Gateway
 from gateway.arm import StudentArm
 from gateway.audit import Audits
 from gateway.durability import DURABILITIES
+from gateway.erasing import Erasing
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
 from gateway.record import Recorder, RecorderLimits
@@ -76,7 +77,7 @@ class GatewayProcess:
             self._committed_in_thread,
             durability,
             section.ballast_bytes,
-            [self._retention()],
+            [self._retention(), Erasing(lambda: self._stages.snapshot.erasures)],
         )
         self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)

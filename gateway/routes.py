@@ -1,19 +1,38 @@
 """Which task, teacher and dialect a path belongs to, prepared once from the configuration."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.dialects import dialect_of
 from gateway.dialects.dialect import Asked, Dialect
+from gateway.headers import RawHeaders
 from gateway.upstream import Pool, Pools
 from ledger.configuration import Configuration, TaskSection
 from ledger.exchange import Unpaired
 from ledger.redaction import Redactor, redactor, unredacted
 from ledger.slices import SliceRule
+from ledger.subjects import KEY_FILE, pseudonym, subject_key
 
 REDACTED_CHARACTERS = 2**16  # of one request; a longer one passes and is recorded without a pair
 NO_TASK = ""  # the name that exchanges on a path of no task carry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRule:
+    """Which header of a task's requests says whose they are."""
+
+    task: str
+    header: bytes
+    key: bytes
+
+    def pseudonym_in(self, fields: RawHeaders) -> str | None:
+        """Of several fields the last, which the nearest proxy wrote; None without one, or where it is empty."""
+        value = next((value for name, value in reversed(fields) if name == self.header), b"")
+        return pseudonym(self.key, self.task, value) if value else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +49,7 @@ class Route:
     classes: tuple[str, ...]
     keeps_inputs: bool
     redact: Redactor
+    subject: SubjectRule | None
 
     def read_request(self, body: bytes) -> Asked | Unpaired:
         """What a request asks, with its texts as they are stored and as a student reads them."""
@@ -65,7 +85,8 @@ def routes_of(configuration: Configuration, pools: Pools) -> Routes:
     by_path: dict[bytes, Route] = {}
     by_model: dict[bytes, Route] = {}
     for task in configuration.task:
-        route, beside = _route(task, task.name, pools), _route(task, NO_TASK, pools)
+        route = _route(task, task.name, pools, _subject_rule(task, configuration))
+        beside = _route(task, NO_TASK, pools)
         for path in task.paths:
             quoted = quote(path, safe="/%:@!$&'()*+,;=~").encode()
             by_path[quoted] = route
@@ -79,8 +100,28 @@ def _model_path(path: bytes) -> bytes:
     return b"/".join(path.split(b"/", 4)[:4])
 
 
-def _route(task: TaskSection, name: str, pools: Pools) -> Route:
+def _subject_rule(task: TaskSection, configuration: Configuration) -> SubjectRule | None:
+    """None where the task names no header, and while the key can be neither read nor made."""
+    header = task.capture.subject_header
+    if header is None:
+        return None
+    data_directory = configuration.deployment.data_directory
+    try:
+        return SubjectRule(task.name, header.lower().encode(), subject_key(data_directory))
+    except OSError as error:
+        log.error(
+            "%s: %s. Texts of task %s are not stored, since nobody could find them to erase them; put that right"
+            " and reload. action=subject_key",
+            data_directory / KEY_FILE,
+            error,
+            task.name,
+        )
+        return None
+
+
+def _route(task: TaskSection, name: str, pools: Pools, subject: SubjectRule | None = None) -> Route:
     headers = task.recorded_headers if name else ()
+    capture = task.capture
     return Route(
         name,
         task,
@@ -90,6 +131,7 @@ def _route(task: TaskSection, name: str, pools: Pools) -> Route:
         task.rules,
         frozenset(name.encode() for name in headers),
         task.classes,
-        task.capture.inputs == "text",
-        redactor(task.capture.redacted),
+        capture.inputs == "text" and (capture.subject_header is None or subject is not None),
+        redactor(capture.redacted),
+        subject,
     )

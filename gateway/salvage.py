@@ -76,11 +76,13 @@ _TELLING = (
 def _copy(
     broken: sqlite3.Connection, into: ExchangeFile, table: str, names: tuple[str, ...], key: str, read: Any
 ) -> int:
+    present = {row[1] for row in _all(broken, f"PRAGMA table_info({table})")}
+    columns = [name if name in present or not present else f"NULL AS {name}" for name in names]
     marks = ", ".join("?" * len(names))
     statement = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"
     copied = 0
     for direction in ("ASC", "DESC"):
-        rows = _readable(broken, f"SELECT {', '.join(names)} FROM {table} ORDER BY {key} {direction}", read)
+        rows = _readable(broken, f"SELECT {', '.join(columns)} FROM {table} ORDER BY {key} {direction}", read)
         while chunk := list(islice(rows, ROWS_A_TRANSACTION)):
             with into.transaction() as connection:
                 new = connection.executemany(statement, chunk).rowcount

@@ -20,8 +20,9 @@ from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
 from ledger.cursors import cursor
+from ledger.erasures import Erasure, erasure_of, unfinished_erasures
 from ledger.gateway_beats import beat_path, end_beats, leave_beat
-from ledger.glance import STAGES_AND_BEATS_MARK, Glance, Mark
+from ledger.glance import ERASURES_MARK, STAGES_AND_BEATS_MARK, Glance, Mark
 from ledger.heartbeats import BEAT_SECONDS, heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
 from ledger.tables import HeartbeatRow, StudentRow
@@ -29,6 +30,7 @@ from ledger.tables import HeartbeatRow, StudentRow
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
 MONITOR, STUDENT = "monitor", "student"  # the names of their heartbeats
+MARK = f"{STAGES_AND_BEATS_MARK}, ({ERASURES_MARK})"
 NOT_READ: Mark = ()  # the mark before the first reading
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Snapshot:
     folded: int | None = None  # the last of this gateway's answers that the monitor has read, once known
     problems: Mapping[str, str] = field(default_factory=dict)  # artifact -> why its certificate is not used
     providers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # artifact -> what it runs on
+    erasures: tuple[Erasure, ...] | None = None  # that are not finished, once known
 
 
 class StageWatcher:
@@ -102,7 +105,7 @@ class StageWatcher:
     def poll(self) -> None:
         """Look, and read if there is something new: stages, students, the monitor's sign of life."""
         try:
-            mark = self._glance.ask(STAGES_AND_BEATS_MARK, MONITOR, STUDENT)
+            mark = self._glance.ask(MARK, MONITOR, STUDENT)
             if mark == self._mark and not self._certificates.problems:
                 return
             self._mark = mark  # before the reading: what changes meanwhile is read once more
@@ -150,10 +153,12 @@ class StageWatcher:
                 artifact for found in stages.values() if found.serving for artifact in found.serving[:1]
             }
             rows = {artifact: session.get(StudentRow, artifact) for artifact in serving}
+            erasures = tuple(map(erasure_of, unfinished_erasures(session)))
         digests = {artifact: row.manifest_digest for artifact, row in rows.items() if row is not None}
         fresh_until = now + self._stale_seconds - age if age is not None else 0.0
         tasks = {task.name: self._task_snapshot(task, stages[task.name], digests) for task in self._tasks}
-        return Snapshot(tasks, stages, fresh_until, True, folded, self._certificates.problems, providers)
+        problems = self._certificates.problems
+        return Snapshot(tasks, stages, fresh_until, True, folded, problems, providers, erasures)
 
     def _task_snapshot(
         self, task: TaskSection, stages: TaskStages, digests: Mapping[str, str]

@@ -219,6 +219,7 @@ class TeacherSection(Section):
 
 class CaptureSection(Section):
     inputs: Literal["text", "nothing"]  # a choice that the file must state
+    subject_header: FieldName | None = None  # says whose request it is; kept as a pseudonym, to erase by
     redact: tuple[Kind, ...] | None = None  # default: every kind where texts are stored; () is none
 
     @property
@@ -408,8 +409,17 @@ class TaskSection(Section):
             twice = sorted({name for name in names if list(names).count(name) > 1})
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
+        self._check_subject()
         self._check_dialect()
         return self
+
+    def _check_subject(self) -> None:
+        subject = (self.capture.subject_header or "").lower()
+        if subject in self.recorded_headers:
+            raise ValueError(
+                f"capture.subject_header = {self.capture.subject_header!r} is the header of a slice rule too, whose"
+                " values are stored and measured as they come; name another header in one of them"
+            )
 
     def _check_dialect(self) -> None:
         sections = (

@@ -9,14 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlmodel import Session
 
 from ledger.schema import m001_initial, migrate
-from ledger.tables import control_metadata
+from ledger.tables import ErasedRows, ErasureRow, control_metadata
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another one's short transaction
-MIGRATIONS = (m001_initial(control_metadata),)
+
+
+def m002_erasures(connection: Connection) -> None:
+    """What was erased, and which jobs had read it. A new file has the tables already."""
+    for table in (ErasureRow, ErasedRows):
+        table.__table__.create(connection, checkfirst=True)  # type: ignore[union-attr]
+
+
+MIGRATIONS = (m001_initial(control_metadata), m002_erasures)
 
 
 def control_path(data_directory: Path) -> Path:

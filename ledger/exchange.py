@@ -109,6 +109,7 @@ class Exchange(NamedTuple):
     input_words: tuple[int, ...]  # kept even where the inputs themselves are not
     input_digests: tuple[str, ...]  # so that identical requests count once without storing them
     teacher: tuple[Observation, ...]  # one per input, empty when the teacher was not asked
+    subject: str | None = None  # whose it is, as ledger.subjects.pseudonym
 
 
 class Answer(NamedTuple):

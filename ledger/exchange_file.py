@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 
 from ledger.clock import now_us
 from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
 from ledger.observation import Observation, ObservationError
 from ledger.schema import add_column, m001_initial, migrate
-from ledger.tables import AnswerRow, ExchangeRow, Removal, exchange_metadata
+from ledger.tables import (
+    AnswerRow,
+    ErasedExchange,
+    ErasureReport,
+    ExchangeRow,
+    Removal,
+    exchange_metadata,
+)
 
 Row = tuple[Any, ...]  # the columns of a table, in order
 
@@ -50,10 +57,21 @@ def m003_removals(connection: Connection) -> None:
     Removal.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
+def m005_erasures(connection: Connection) -> None:
+    """Exchanges by their subject, and what was erased of them. A new file has all of it already."""
+    connection.execute(
+        text("CREATE INDEX IF NOT EXISTS exchange_of_subject ON exchange (subject) WHERE subject IS NOT NULL")
+    )
+    for table in (ErasureReport, ErasedExchange):
+        table.__table__.create(connection, checkfirst=True)  # type: ignore[union-attr]
+
+
 MIGRATIONS = (
     m001_initial(exchange_metadata),
     add_column("answer", "inclusion", "FLOAT NOT NULL DEFAULT 1.0"),
     m003_removals,
+    add_column("exchange", "subject", "VARCHAR"),
+    m005_erasures,
 )
 
 
@@ -203,6 +221,10 @@ class ExchangeFile:
                 [(block, reason, count) for block, count in blocks.items()],
             )
 
+    def ask(self, query: str, parameters: Row = ()) -> list[Row]:
+        """What the file holds."""
+        return self._connection.execute(query, parameters).fetchall()
+
     def used_bytes(self) -> int:
         """Of the database without its free pages, which the next rows take."""
         pages, free, size = (
@@ -225,9 +247,13 @@ class ExchangeFile:
         ).fetchall()  # the file ends earlier from here
         return False
 
-    def checkpoint(self) -> None:
-        """Move everything from the write-ahead log into the database file, and empty the log."""
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def checkpoint(self) -> bool:
+        """Move everything from the write-ahead log into the database file, and empty the log.
+
+        False if a reader that looks at an older state kept it from that.
+        """
+        (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     def close(self) -> None:
         self._connection.close()
@@ -343,6 +369,7 @@ def read_exchange(row: tuple[Any, ...]) -> Exchange:
         input_words=tuple(orjson.loads(row[18])),
         input_digests=tuple(orjson.loads(row[19])),
         teacher=_read_observations(row[20]),
+        subject=row[21],
     )
 
 
@@ -396,7 +423,7 @@ def _exchange_row(exchange: Exchange) -> Row:
     """Plain types alone: the driver looks for adapters of every other one, enumerations included."""
     (
         sequence, identity, task, started, duration, outcome, status, served_by, arm, artifact, revision, epoch,
-        inclusion, measured, fallback, unpaired, attributes, inputs, words, digests, teacher,
+        inclusion, measured, fallback, unpaired, attributes, inputs, words, digests, teacher, subject,
     ) = exchange  # fmt: skip
     return (
         sequence,
@@ -420,6 +447,7 @@ def _exchange_row(exchange: Exchange) -> Row:
         _json(words),
         _json(digests),
         observations_json(teacher),
+        subject,
     )
 
 

@@ -16,6 +16,7 @@ ROLLOUT_MARK = (
     f"{STAGES_MARK}, (SELECT max(id) FROM alarm),"
     " (SELECT group_concat(id || '@' || expected_revision) FROM proposal WHERE decision IS NULL)"
 )
+ERASURES_MARK = "SELECT group_concat(token || step) FROM erasure WHERE step != 'done'"
 OPEN_JOBS = "SELECT count(*) FROM job WHERE status IN ('waiting', 'running')"
 
 Mark = tuple[Any, ...]

@@ -114,6 +114,14 @@ def finish_job(
     return True
 
 
+def restart_job(session: Session, job: JobRow) -> None:
+    """Let an open job begin anew: what its process has read must not be used. Counts as no attempt."""
+    running = job.status == JobStatus.RUNNING
+    job.status, job.claimed_by, job.phase, job.progress = JobStatus.WAITING, None, "", 0.0
+    job.attempts -= 1 if running else 0
+    session.add(job)
+
+
 def release_job(session: Session, job_id: int, worker: str) -> None:
     """Give a job back to the queue, as a worker that shuts down does."""
     job = session.get(JobRow, job_id)

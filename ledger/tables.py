@@ -28,6 +28,7 @@ class ExchangeRow(ExchangeFileTable, table=True):
     """ledger.exchange.Exchange, column by column."""
 
     __tablename__ = "exchange"
+    __table_args__ = (Index("exchange_of_subject", "subject", sqlite_where=text("subject IS NOT NULL")),)
     sequence: int = Field(primary_key=True)
     exchange_id: str
     task: str
@@ -49,6 +50,7 @@ class ExchangeRow(ExchangeFileTable, table=True):
     input_words: str
     input_digests: str
     teacher: str
+    subject: str | None = None
 
 
 class AnswerRow(ExchangeFileTable, table=True):
@@ -94,6 +96,26 @@ class Removal(ExchangeFileTable, table=True):
     block_first: int = Field(primary_key=True)
     reason: str = Field(primary_key=True)
     count: int
+
+
+class ErasureReport(ExchangeFileTable, table=True):
+    """How far the writer of this file has got with one erasure: ledger.erasures.Erasure, by its token."""
+
+    __tablename__ = "erasure_report"
+    token: str = Field(primary_key=True)
+    exchanges: int = 0
+    ended_at_us: int | None = None  # nothing of it is left in this file
+    cleared_at_us: int | None = None  # nor in erased_exchange
+
+
+class ErasedExchange(ExchangeFileTable, table=True):
+    """What was in an erased exchange, until the folders of jobs have been looked through for it."""
+
+    __tablename__ = "erased_exchange"
+    number: int | None = Field(default=None, primary_key=True)
+    token: str
+    started_at_us: int
+    input_digests: str
 
 
 # --- the control file, short transactions of several processes ----------------------------------------
@@ -204,6 +226,34 @@ class LabelRow(ControlFileTable, table=True):
     label: str
     arrived_at_us: int
     source: str
+
+
+class ErasureRow(ControlFileTable, table=True):
+    """One erasure that a person asked for: of a subject, by pseudonym, or of single exchanges."""
+
+    __tablename__ = "erasure"
+    id: int | None = Field(default=None, primary_key=True)
+    token: str = Field(unique=True)
+    task: str
+    subject: str | None
+    exchange_ids: list[str] = Field(sa_column=Column(JSON, nullable=False))
+    opened_by: str
+    opened_at_us: int
+    step: str
+    exchanges: int | None = None  # that were erased, once the record is done
+    not_reached: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    done_at_us: int | None = None
+
+
+class ErasedRows(ControlFileTable, table=True):
+    """How many of the rows that one job read were erased by one erasure."""
+
+    __tablename__ = "erased_rows"
+    erasure_id: int = Field(primary_key=True)
+    job_id: int = Field(primary_key=True)
+    training_rows: int
+    gate_rows: int
+    is_bound: bool  # the job kept no list of its rows: at most so many
 
 
 class SumsRow(ControlFileTable, table=True):

@@ -10,6 +10,7 @@ import typer
 
 from ledger.control_file import control_path
 from ledger.exchange_file import exchange_paths
+from ledger.subjects import KEY_FILE as SUBJECT_KEY
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, fail, out, talk
 
@@ -22,7 +23,10 @@ def backup(
     directory: Annotated[Path, typer.Argument(help="Where to: an empty or a new directory.")],
     config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
 ) -> None:
-    """Copy control file, exchange files and students; restore by using the copy as data_directory."""
+    """Copy control file, exchange files and students; restore by using the copy as data_directory.
+
+    What is erased later stays in the copy: how long copies are kept is yours to decide.
+    """
     source = configuration_of(config).deployment.data_directory
     try:
         for path in copy_all(source, directory):
@@ -42,6 +46,9 @@ def copy_all(source: Path, target: Path) -> list[Path]:
     if not control_path(source).is_file():
         raise BackupFailed(f"{source} has no control file; `stillgate up` makes one")
     databases = [control_path(source), *exchange_paths(source)]
+    target.mkdir(parents=True, exist_ok=True)
+    if (source / SUBJECT_KEY).is_file():
+        shutil.copy2(source / SUBJECT_KEY, target / SUBJECT_KEY)  # with its rights; without it nobody could be found
     for path in databases:
         copy_database(path, target / path.relative_to(source))
     if (source / "artifacts").is_dir():

@@ -193,11 +193,18 @@ def _storing(task: TaskSection) -> Iterator[Finding]:
                 f"task {task.name} stores no inputs, so a job will find no rows: no student can be trained from"
                 " the record, and none can answer past exchanges again",
             )
-    elif not task.capture.redacted:
+        return
+    if not task.capture.redacted:
         yield Finding(
             Weight.WARNING,
             f"task {task.name} stores texts as they come (capture.redact = []): addresses, card numbers and keys"
             " in them too",
+        )
+    if task.capture.subject_header is None:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name} stores texts and has no capture.subject_header: nobody can say later whose they are,"
+            " so `stillgate erase` reaches single exchanges by their ids alone",
         )
 
 

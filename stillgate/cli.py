@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stillgate import auditing, backup, checks, operating, reloading, scaffold, up, watching
+from stillgate import auditing, backup, checks, erasing, operating, reloading, scaffold, up, watching
 from stillgate.admin_client import AdminRefusal
 from stillgate.options import fail
 
@@ -45,6 +45,7 @@ for command in (
     operating.abort,
     operating.undo,
     operating.label,
+    erasing.erase,
     backup.backup,
 ):
     app.command()(command)

@@ -87,9 +87,25 @@ def _students(task: Document) -> Table:
             student["kind"],
             word(student["gate_outcome"]),
             word(student["outcome"] or ""),
-            Text(student["problem"] or "; ".join(student["reasons"])),
+            Text("; ".join(_remarks(student))),
         )
     return table
+
+
+def _remarks(student: Document) -> list[str]:
+    """What is wrong with its files, else what its verdict rests on; and what it was trained on that is gone."""
+    remarks = [student["problem"]] if student["problem"] else list(student["reasons"])
+    return [*remarks, erased_rows(student["erased"])] if student["erased"] else remarks
+
+
+def erased_rows(erased: Document) -> str:
+    """One sentence on the rows that a student was made with and that were erased since."""
+    bound = "at most " if erased["is_bound"] else ""
+    trained, judged = erased["training_rows"], erased["gate_rows"]
+    parts = [f"trained on {bound}{trained}"] if trained else []
+    parts += [f"judged on {judged}"] if judged else []
+    last = iso(erased["at_us"])[:10]
+    return f"{' and '.join(parts)} row{'s' * (trained + judged > 1)} that were erased, the last on {last}"
 
 
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
@@ -161,6 +177,7 @@ def show_student(document: Document) -> RenderableType:
             f"job {lineage['job_id']} ({lineage['cause']}), parent {lineage['parent'] or 'none'},"
             f" teacher epoch {lineage['teacher_epoch']}, {manifest['milliseconds_per_answer']:.3f} ms an answer"
         ),
+        *([Text(erased_rows(document["erased"]), style="yellow")] if document["erased"] else []),
         Text.assemble("gate ", word(manifest["gate"]["outcome"]), f" at alpha {manifest['gate']['alpha']:g}"),
         *(Text(f"  {reason}") for reason in manifest["gate"]["reasons"]),
         _gate_table(manifest),

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.app import create_app
+from gateway.control.erasing import Eraser
 from gateway.control.rollout import tick
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
@@ -64,12 +65,16 @@ def run(configuration: Configuration) -> int:
     stopping = threading.Event()
     ticking = threading.Thread(target=tick_until, args=(configuration, engine, stopping), name="rollout")
     ticking.start()
+    eraser = Eraser(engine, configuration.deployment.data_directory)
+    erasing = threading.Thread(target=eraser.run_until, args=(stopping,), name="erasing")
+    erasing.start()
     logger.info("The admin API and the status page are on http://%s/ action=started", address)
     try:
         serve(configuration, engine, listener)
     finally:
         stopping.set()
         ticking.join()
+        erasing.join()
         engine.dispose()
     logger.info("control has stopped action=stopped")
     return 0

@@ -37,6 +37,8 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/promotions/{proposal_id}/reject"): GOING_DOWN,
     ("POST", "/api/v1/tasks/{task}/abort"): GOING_DOWN,
     ("POST", "/api/v1/tasks/{task}/undo"): GOING_DOWN,
+    ("POST", "/api/v1/tasks/{task}/erasures"): OPERATORS,
+    ("GET", "/api/v1/erasures/{erasure_id}"): EVERYBODY,
     ("POST", "/api/v1/labels"): OPERATORS,
     ("POST", "/api/v1/keys"): ADMINISTRATORS,
     ("DELETE", "/api/v1/keys/{person}"): ADMINISTRATORS,

@@ -36,6 +36,8 @@ ROUTES = (
     ("POST", f"{API}/promotions/{{proposal_id}}/reject", routes.reject_promotion),
     ("POST", f"{API}/tasks/{{task}}/abort", routes.abort_rollout),
     ("POST", f"{API}/tasks/{{task}}/undo", routes.undo_stage_change),
+    ("POST", f"{API}/tasks/{{task}}/erasures", routes.ask_to_erase),
+    ("GET", f"{API}/erasures/{{erasure_id}}", routes.show_erasure),
     ("POST", f"{API}/labels", routes.take_labels),
     ("POST", f"{API}/keys", routes.make_key),
     ("DELETE", f"{API}/keys/{{person}}", routes.end_keys),

@@ -1,5 +1,6 @@
 """The routes of the admin API: each turns a request into one transaction and its outcome into JSON."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Path as PathPart
@@ -7,18 +8,19 @@ from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from sqlmodel import Session, SQLModel, col, func, select
 
-from gateway.control import descents, promotions, proposals
+from gateway.control import descents, erasures, promotions, proposals
 from gateway.control.access import Person
 from gateway.control.context import Control, ControlPart, PersonPart
 from gateway.control.errors import Code, Refused, refusal_response
 from gateway.control.label_intake import append_labels, check_labels
 from gateway.control.manifests import manifest_of
 from gateway.control.page import page_response
-from gateway.control.schemas import KeyBody, LabelsBody, PromotionBody, ReasonBody
+from gateway.control.schemas import ErasureBody, KeyBody, LabelsBody, PromotionBody, ReasonBody
 from gateway.control.status import status_document
 from ledger.audit import append_audit
 from ledger.configuration import TaskSection
 from ledger.control_file import transaction
+from ledger.erasures import rows_erased
 from ledger.jobs import JobCause, create_job, open_job
 from ledger.keys import Role, create_key, revoke_keys
 from ledger.stages import task_stages
@@ -87,10 +89,12 @@ def show_student(task: str, artifact: str, control: ControlPart) -> Response:
     with transaction(control.reading) as session:
         student = session.get(StudentRow, artifact)
         stage, share = task_stages(session, task).stages.get(artifact, ("candidate", 0.0))
+        erased = rows_erased(session, student.job_id) if student is not None else None
     if student is None or student.task != task:
         return answer(Refused(Code.UNKNOWN, f"task {task!r} has no registered student {artifact!r}"))
     manifest = manifest_of(control.data_directory, student)
     document = student.model_dump() | {"stage": str(stage), "share": share}
+    document["erased"] = asdict(erased) if erased is not None else None
     if isinstance(manifest, str):
         return answer(document | {"manifest": None, "problem": manifest})
     return answer(document | {"manifest": manifest.model_dump(mode="json"), "problem": None})
@@ -163,6 +167,18 @@ def take_labels(body: LabelsBody, control: ControlPart, person: PersonPart) -> R
             append_labels(session, intake.accepted, person.name)
     refused = [{"index": label.index, "reason": label.reason} for label in intake.refused]
     return answer({"accepted": len(intake.accepted), "refused": refused})
+
+
+def ask_to_erase(task: str, body: ErasureBody, control: ControlPart, person: PersonPart) -> Response:
+    """Open an erasure, which is carried out from then on; with dry_run, count what it would reach."""
+    section = control.task(task)
+    if isinstance(section, Refused):
+        return answer(section)
+    return answer(erasures.ask(control, section, body, person), 200 if body.dry_run else 201)
+
+
+def show_erasure(erasure_id: RowNumber, control: ControlPart) -> Response:
+    return answer(erasures.document_of(control, erasure_id))
 
 
 def make_key(body: KeyBody, control: ControlPart, person: PersonPart) -> Response:

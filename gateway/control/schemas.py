@@ -2,15 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from ledger.exchange import parse_exchange_id
 from ledger.keys import Role
 
 MAX_LABELS = 10_000  # of one request
+MAX_EXCHANGES = 10_000  # of one erasure
 DEFAULT_CANARY_SHARE = 0.1
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 PersonName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,79}$")]
+
+
+def _exchange_id(text: str) -> str:
+    if parse_exchange_id(text) is None:
+        raise ValueError(
+            f"{text[:100]!r} is no exchange id such as g0-17, the reply header x-stillgate-exchange"
+        )
+    return text
+
+
+ExchangeId = Annotated[str, AfterValidator(_exchange_id)]
 
 
 class Body(BaseModel):
@@ -39,6 +52,22 @@ class LabelBody(Body):
     label: str = Field(min_length=1, max_length=500)
     input_index: int = Field(0, ge=0, lt=100_000)
     source: str | None = Field(None, min_length=1, max_length=100)  # without it: the person who sends
+
+
+class ErasureBody(Body):
+    """Exactly one of the two."""
+
+    subject: str | None = Field(
+        None, min_length=1, max_length=8_192
+    )  # the header's value, as callers send it
+    exchange_ids: tuple[ExchangeId, ...] = Field((), max_length=MAX_EXCHANGES)
+    dry_run: bool = False  # count what would be erased now
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "ErasureBody":
+        if (self.subject is None) != bool(self.exchange_ids):
+            raise ValueError("give exactly one of subject and exchange_ids")
+        return self
 
 
 class KeyBody(Body):

@@ -12,8 +12,9 @@ from gateway.control.proposals import open_proposal
 from ledger.artifacts import Manifest
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
+from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, TaskStages, task_stages
-from ledger.tables import AlarmRow, HeartbeatRow, JobRow, StageRow, StudentRow
+from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, StageRow, StudentRow
 from monitor.reports import merged_sums, slice_reports
 
 RECENT_WINDOWS = 10  # `now` in the slice table covers so many of the monitor's windows
@@ -39,6 +40,7 @@ class StudentView:
     outcome: str | None  # of the live verdict, while it answers
     reasons: tuple[str, ...]
     alarm: int | None  # its newest
+    erased: RowsErased | None  # of the rows that its job read
 
     @property
     def answers(self) -> bool:
@@ -60,6 +62,7 @@ class TaskView:
     proposal: dict[str, Any] | None
     alarms: list[dict[str, Any]]
     jobs: list[dict[str, Any]]
+    erasures: list[dict[str, Any]]
     history: list[dict[str, Any]]
 
     @property
@@ -84,6 +87,7 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         proposal=proposal.model_dump() if proposal else None,
         alarms=[row.model_dump(exclude={"receipt"}) for row in _newest(session, AlarmRow, task.name)],
         jobs=[row.model_dump() for row in _newest(session, JobRow, task.name)],
+        erasures=[row.model_dump(exclude={"token"}) for row in _newest(session, ErasureRow, task.name)],
         history=[row.model_dump(exclude={"evidence"}) for row in _newest(session, StageRow, task.name)],
     )
 
@@ -141,6 +145,7 @@ def _student(
         outcome=verdict.outcome if verdict else None,
         reasons=verdict.reasons if verdict else (),
         alarm=alarm.id if alarm else None,
+        erased=rows_erased(session, row.job_id),
     )
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sampling import KEY_BYTES, KEY_FILE, is_drawn, sampling_key
+from gateway.sampling import KEY_FILE, is_drawn, sampling_key
+from ledger.kept_key import KEY_BYTES
 
 KEY, OTHER_KEY = b"k" * KEY_BYTES, b"o" * KEY_BYTES
 

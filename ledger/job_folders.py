@@ -1,0 +1,74 @@
+"""The folder of a distillation job: which rows it read, as digests of their texts, and what an erasure takes out.
+
+The texts themselves are nowhere but in the record and, while it runs, in the memory of the job's process.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+LOCK_FILE = "gate.lock.json"
+ROWS_FILE = "rows.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RowLists:
+    """Digests of the texts that a job read."""
+
+    gate: frozenset[str]
+    training: frozenset[str] | None  # None where no list was kept
+
+
+def job_folder(data_directory: Path, job_id: int) -> Path:
+    return data_directory / "jobs" / str(job_id)
+
+
+def write_rows(folder: Path, parts: Mapping[str, Collection[str]]) -> None:
+    """Which rows train, stop and calibrate: digests by part."""
+    write_whole(folder / ROWS_FILE, {part: sorted(digests) for part, digests in parts.items()})
+
+
+def read_lists(folder: Path) -> RowLists:
+    lock, rows = _read(folder / LOCK_FILE), _read(folder / ROWS_FILE)
+    training = None if rows is None else frozenset(digest for part in rows.values() for digest in part)
+    return RowLists(frozenset(() if lock is None else lock["rows"]), training)
+
+
+def forget_rows(folder: Path, digests: Collection[str]) -> None:
+    """Take these rows out of both lists; done again it changes nothing.
+
+    The lock then has another digest. A gate that was judged by it names the first one, which the lock keeps.
+    """
+    gone = frozenset(digests)
+    rows = _read(folder / ROWS_FILE)
+    if rows is not None and any(not gone.isdisjoint(part) for part in rows.values()):
+        write_rows(folder, {part: set(digests) - gone for part, digests in rows.items()})
+    lock = _read(folder / LOCK_FILE)
+    if lock is not None and not gone.isdisjoint(lock["rows"]):
+        write_whole(folder / LOCK_FILE, _without(lock, gone, folder / LOCK_FILE))
+
+
+def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str, Any]:
+    kept = {digest: drawn_for for digest, drawn_for in lock["rows"].items() if digest not in gone}
+    earlier = lock.get("erased") or {"rows": 0, "locked_as": hashlib.sha256(path.read_bytes()).hexdigest()}
+    erased = {**earlier, "rows": earlier["rows"] + len(lock["rows"]) - len(kept)}
+    return {**lock, "rows": kept, "erased": erased}
+
+
+def write_whole(path: Path, document: object) -> None:
+    """Complete or absent."""
+    staging = path.with_suffix(".part")
+    staging.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    staging.rename(path)
+
+
+def _read(path: Path) -> Any:
+    """The document, or None where there is none."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
