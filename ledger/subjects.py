@@ -23,6 +23,14 @@ def known_subject_key(data_directory: Path) -> bytes | None:
 
 
 def pseudonym(key: bytes, task: str, value: bytes) -> str:
-    """What is stored of a header's value: 32 hexadecimal digits."""
-    content = b"%b\0%b" % (task.encode(), value)
+    """What is stored of a header's value: 32 hexadecimal digits. What is no UTF-8 is read as ISO 8859-1."""
+    content = b"%b\0%b" % (task.encode(), _text_of(value).encode())
     return hashlib.blake2b(content, digest_size=PSEUDONYM_BYTES, key=key).hexdigest()
+
+
+def _text_of(value: bytes) -> str:
+    """So that whoever types the name finds what callers spell in either."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

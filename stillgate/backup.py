@@ -48,7 +48,9 @@ def copy_all(source: Path, target: Path) -> list[Path]:
     databases = [control_path(source), *exchange_paths(source)]
     target.mkdir(parents=True, exist_ok=True)
     if (source / SUBJECT_KEY).is_file():
-        shutil.copy2(source / SUBJECT_KEY, target / SUBJECT_KEY)  # with its rights; without it nobody could be found
+        shutil.copy2(
+            source / SUBJECT_KEY, target / SUBJECT_KEY
+        )  # with its rights; without it nobody could be found
     for path in databases:
         copy_database(path, target / path.relative_to(source))
     if (source / "artifacts").is_dir():

@@ -34,8 +34,7 @@ def erase(
     """Erase a subject's exchanges. Exit 0 if some were, 1 if there are none, 3 at the timeout: it goes on then."""
     if (subject is None) == (not exchange):
         fail("say what to erase: exactly one of --subject VALUE and --exchange ID", Exit.USAGE)
-    value = sys.stdin.readline().rstrip("\r\n") if subject == "-" else subject
-    asked: dict[str, Any] = {"subject": value} if value is not None else {"exchange_ids": exchange}
+    asked = {"exchange_ids": exchange} if subject is None else {"subject": _value(subject)}
     client, path = client_for(config, key), f"/tasks/{quote(task, safe='')}/erasures"
     if dry_run or not yes:
         counted = client.post(path, asked | {"dry_run": True})
@@ -46,6 +45,15 @@ def erase(
         talk.print(f"{found} will be erased, now and for good.", markup=False)
         typer.confirm("Go on?", abort=True, err=True)
     _tell(_follow(client, client.post(path, asked), time.monotonic() + timeout))
+
+
+def _value(given: str) -> str:
+    value = sys.stdin.readline() if given == "-" else given
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        fail("the value of --subject is no UTF-8 text; give it as text, whatever callers send", Exit.USAGE)
+    return value
 
 
 def _follow(client: AdminClient, erasure: dict[str, Any], deadline: float) -> dict[str, Any]:

@@ -50,6 +50,9 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
     yield Text.assemble(("task " + task["task"], "bold"), f"  revision {task['revision']}: {serves(task)}")
     if task["students"]:
         yield _students(task)
+        for student in task["students"]:
+            if student["erased"]:
+                yield Text(f"{student['artifact']} was {erased_rows(student['erased'])}", style="yellow")
     for artifact in dict.fromkeys(line["artifact"] for line in task["slices"]):
         yield Text()
         yield _slices(task, artifact, document["recent_seconds"])
@@ -87,15 +90,9 @@ def _students(task: Document) -> Table:
             student["kind"],
             word(student["gate_outcome"]),
             word(student["outcome"] or ""),
-            Text("; ".join(_remarks(student))),
+            Text(student["problem"] or "; ".join(student["reasons"])),
         )
     return table
-
-
-def _remarks(student: Document) -> list[str]:
-    """What is wrong with its files, else what its verdict rests on; and what it was trained on that is gone."""
-    remarks = [student["problem"]] if student["problem"] else list(student["reasons"])
-    return [*remarks, erased_rows(student["erased"])] if student["erased"] else remarks
 
 
 def erased_rows(erased: Document) -> str:

@@ -23,6 +23,8 @@ def _exchange_id(text: str) -> str:
     return text
 
 
+# HTTP strips white space too
+SubjectValue = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_192)]
 ExchangeId = Annotated[str, AfterValidator(_exchange_id)]
 
 
@@ -57,9 +59,7 @@ class LabelBody(Body):
 class ErasureBody(Body):
     """Exactly one of the two."""
 
-    subject: str | None = Field(
-        None, min_length=1, max_length=8_192
-    )  # the header's value, as callers send it
+    subject: SubjectValue | None = None  # the header's value, as callers send it
     exchange_ids: tuple[ExchangeId, ...] = Field((), max_length=MAX_EXCHANGES)
     dry_run: bool = False  # count what would be erased now
 
