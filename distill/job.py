@@ -68,7 +68,7 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
     engine = open_control_file_read_only(configuration.deployment.data_directory)
     context = _context(configuration, engine, job_id)
     licence = licence_record(context.task)
-    lock, split = _choose_rows(context, engine)
+    lock, split = choose_rows(context, engine)
     _import_torch()
     from distill.ladder import climb  # imports torch, which serving installs do not have
 
@@ -106,7 +106,7 @@ def _context(configuration: Configuration, engine: Engine, job_id: int) -> JobCo
     return JobContext(configuration, task, job, folder)
 
 
-def _choose_rows(context: JobContext, engine: Engine) -> tuple[Lock, Split]:
+def choose_rows(context: JobContext, engine: Engine) -> tuple[Lock, Split]:
     """Collect, lock and split, and list the rows; once more if an erasure passed by meanwhile.
 
     An erasure looks through the lists that lie there when it has left the record. Lists that were written later,

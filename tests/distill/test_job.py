@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from distill.lock import LOCK_FILE, read_lock
+from distill.lock import read_lock
 from ledger.artifacts import artifact_folder, verify
 from ledger.configuration import load
 from ledger.control_file import open_control_file, transaction
 from ledger.exchange import Exchange
 from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.job_folders import LOCK_FILE, read_lists
 from ledger.jobs import JobCause, JobStatus, create_job
 from ledger.observation import Observation
 from ledger.tables import JobRow, StudentRow
@@ -155,3 +156,16 @@ def test_both_candidates_left_their_manifests(job: JobRow, folder: Path) -> None
 
     assert kinds == ["static", "transformer"]
     assert [path.parent.name for path in job_folder.glob("*/gate.report.json")] == ["1-static"]
+
+
+@pytest.mark.slow
+def test_its_rows_are_listed(job: JobRow, folder: Path, engine: Engine) -> None:
+    """Digests of all that it read: an erasure finds out by them which students it concerns."""
+    assert job.artifact is not None
+    with Session(engine) as session:
+        digest = session.get_one(StudentRow, job.artifact).manifest_digest
+    rows = verify(artifact_folder(folder / "data", job.artifact), digest).lineage.rows
+    lists = read_lists(folder / "data" / "jobs" / str(job.id))
+    assert lists.training is not None
+    assert (len(lists.gate), len(lists.training)) == (rows["gate"], EXCHANGES - rows["gate"])
+    assert lists.gate | lists.training == {f"digest {number}" for number in range(EXCHANGES)}

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from ledger.control_file import open_control_file, transaction
 from ledger.exchange_file import ExchangeFile, exchange_path
-from ledger.jobs import JobCause, JobStatus, create_job
+from ledger.jobs import JobCause, JobStatus, create_job, restart_job
 from ledger.tables import HeartbeatRow, JobRow
 from tests.distill.desk import TEXT, write_configuration
 from tests.ledger.builders import build_exchange
@@ -141,6 +141,22 @@ def test_a_killed_worker_takes_its_job_up_again(engine: Engine, start: Callable[
     job = job_when(engine, job_id, lambda job: job.attempts == 2 and job.phase.startswith("collecting"))
     assert job.status == JobStatus.RUNNING
     assert not is_running(orphan)
+
+
+def test_a_job_that_has_to_begin_anew(engine: Engine, start: Callable[..., object]) -> None:
+    """As when rows were erased that it had read: its process ends, another one begins, and no attempt is counted."""
+    job_id = open_job(engine)
+    worker = start(TEXT.replace("collect_seconds = 0", "collect_seconds = 600"))
+    job_when(engine, job_id, lambda job: job.phase.startswith("collecting"))
+    assert isinstance(worker, subprocess.Popen)
+    (first,) = children_of(worker.pid)
+
+    with transaction(engine) as session:
+        restart_job(session, session.get_one(JobRow, job_id))
+
+    job = job_when(engine, job_id, lambda job: job.phase.startswith("collecting"))
+    assert (job.status, job.attempts) == (JobStatus.RUNNING, 1)
+    assert not is_running(first)
 
 
 def test_a_killed_job_process_is_a_failed_job(engine: Engine, start: Callable[..., object]) -> None:

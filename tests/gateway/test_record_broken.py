@@ -6,14 +6,17 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gateway.record import Recorder, RecorderLimits
 from gateway.routes import Routes
+from gateway.salvage import salvage
+from gateway.salvage import set_aside as set_aside_file
 from gateway.store import Store, append, close_store, open_store
-from ledger.exchange_file import Accounts, exchange_path, reading
+from ledger.exchange_file import Accounts, ExchangeFile, exchange_at, exchange_path, reading
 from ledger.tally import Drop
 from tests.gateway.recording import begin_and_put, routes_in, settled
 from tests.gateway.running import read_exchanges, wait_until
@@ -118,6 +121,21 @@ def test_half_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert f"{accounts.recorded} exchanges were saved" in caplog.text
     assert f"{STARTED - accounts.recorded} were lost and count as dropped{{corrupt}}" in caplog.text
     close_store(store, settle=True)
+
+
+def test_broken_file_of_an_earlier_release(tmp_path: Path) -> None:
+    """What it lacks is empty in the fresh one; its rows are saved all the same."""
+    old = ExchangeFile(exchange_path(tmp_path, "g0"))
+    old.append([build_exchange(0), build_exchange(1)], [build_answer(1)])
+    old.close()
+    with closing(sqlite3.connect(old.path)) as connection:
+        connection.execute("DROP INDEX exchange_of_subject")
+        connection.execute("ALTER TABLE exchange DROP COLUMN subject")
+    fresh = ExchangeFile(exchange_path(tmp_path, "g1"))
+    assert salvage(set_aside_file(old.path), fresh).exchanges == 2
+    fresh.close()
+    with reading(fresh.path) as connection:
+        assert exchange_at(connection, 1) == build_exchange(1)
 
 
 def test_log_removed(tmp_path: Path) -> None:

@@ -42,6 +42,16 @@ def test_a_minimal_file_gets_every_default(tmp_path: Path) -> None:
     assert configuration.deployment.data_directory == tmp_path / ".stillgate"
 
 
+def test_a_subject_is_no_slice(tmp_path: Path) -> None:
+    """Its values would be stored and measured as they come. In another header it may stand."""
+    slices = '[[task.slice]]\nname = "area"\nheader = "X-User"\n'
+    text = MINIMAL.replace('"text"', '"text", subject_header = "x-USER"') + slices
+    (said,) = problems(tmp_path, text)
+    assert "capture.subject_header = 'x-USER' is the header of a slice rule too" in said
+    assert load(write(tmp_path, text.replace("X-User", "x-area"))).task[0].capture.subject_header == "x-USER"
+    assert "subject_header" in problems(tmp_path, text.replace("x-USER", "x user"))[0]
+
+
 @pytest.mark.parametrize(
     ("dialect", "section", "said"),
     [

@@ -23,7 +23,7 @@ def test_a_usable_configuration_is_0_with_its_warnings(tmp_path: Path) -> None:
     path, _ = load_from(tmp_path)
     checked = run("check", "--config", str(path))
     assert checked.exit_code == 0
-    assert "can be run, 2 warnings" in checked.stdout
+    assert "can be run, 3 warnings" in checked.stdout
     assert "teacher" in checked.stdout
     assert "'nowhere'" in checked.stdout
 
@@ -68,6 +68,7 @@ def test_a_data_directory_that_cannot_be_written_is_an_error(tmp_path: Path, pla
         ("distillation_allowed = true", "distillation_allowed = false", "do not permit"),
         ('inputs = "text"', 'inputs = "nothing"', "find no rows"),
         ('inputs = "text"', 'inputs = "text"\nredact = []', "as they come"),
+        ('name = "news"', 'name = "posts"', "no capture.subject_header"),
         ('validator = "pete"', 'validator = "olga"', "may not approve"),
         ('validator = "pete"', 'validator = "dora"', "may not approve"),
         ('owner = "owen"', 'owner = "change me"', "governance.owner"),
