@@ -207,13 +207,21 @@ class ExchangeFile:
         return {sequence for (sequence,) in rows}
 
     def remove(self, sequences: Sequence[int], reason: str) -> None:
-        """Take exchanges and their answers out; they go on counting as recorded."""
+        """Take exchanges and their answers out; they go on counting as recorded.
+
+        The last answer of all stays, without its exchange: SQLite would give its number again, and a reader that
+        has got there would never see the next one.
+        """
         if not sequences:
             return
         keys = [(sequence,) for sequence in sequences]
         blocks = Counter(sequence - sequence % BLOCK_SIZE for sequence in sequences)
         with self.transaction() as connection:
-            connection.executemany("DELETE FROM answer WHERE exchange_sequence = ?", keys)
+            (last,) = connection.execute("SELECT max(number) FROM answer").fetchone()
+            connection.executemany(
+                "DELETE FROM answer WHERE exchange_sequence = ? AND number < ?",
+                [(sequence, last or 0) for sequence in sequences],
+            )
             connection.executemany("DELETE FROM exchange WHERE sequence = ?", keys)
             connection.executemany(
                 "INSERT INTO removal (block_first, reason, count) VALUES (?, ?, ?)"

@@ -102,6 +102,17 @@ def test_sequence_numbers_are_never_used_twice(path: Path) -> None:
     file.close()
 
 
+def test_numbers_of_answers_grow_whatever_is_removed(file: ExchangeFile, path: Path) -> None:
+    """A reader that stands at the last answer sees the next one, also when retention took all that it had read."""
+    file.append([build_exchange(0), build_exchange(1)], [build_answer(0), build_answer(1)])
+    file.remove([0, 1], "age")
+    file.append([build_exchange(2)], [build_answer(2)])
+
+    with reading(path) as connection:
+        assert [(number, one.sequence) for number, _, one in answers_after(connection, 2, 10)] == [(3, 2)]
+        assert [one.sequence for _, _, one in answers_after(connection, 0, 10)] == [2]
+
+
 def test_readers_cannot_write(file: ExchangeFile, path: Path) -> None:
     """Only the gateway writes its file."""
     file.append([build_exchange(0)], [])
