@@ -57,6 +57,9 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
         yield Text()
         yield _slices(task, artifact, document["recent_seconds"])
     yield from _open_jobs(task)
+    for erasure in task["erasures"]:
+        if erasure["done_at_us"] is None:
+            yield Text(f"erasure {erasure['id']} is not done yet: step {erasure['step']}", style="yellow")
     for alarm in task["alarms"][:3]:
         yield Text(
             f"alarm {alarm['id']} on slice {alarm['slice']} of {alarm['artifact']}, {iso(alarm['at_us'])}:"

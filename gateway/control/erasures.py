@@ -69,7 +69,7 @@ def _counted(
 def _document(session: Session, data_directory: Path, row: ErasureRow) -> dict[str, Any]:
     assert row.id is not None
     return {
-        **row.model_dump(),
+        **row.model_dump(exclude={"token"}),
         "waits_for": _waits_for(row, exchange_paths(data_directory)),
         "jobs": list(_jobs(session, row.id)),
     }

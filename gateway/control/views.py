@@ -87,7 +87,10 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         proposal=proposal.model_dump() if proposal else None,
         alarms=[row.model_dump(exclude={"receipt"}) for row in _newest(session, AlarmRow, task.name)],
         jobs=[row.model_dump() for row in _newest(session, JobRow, task.name)],
-        erasures=[row.model_dump(exclude={"token"}) for row in _newest(session, ErasureRow, task.name)],
+        erasures=[
+            row.model_dump(exclude={"token", "exchange_ids"})
+            for row in _newest(session, ErasureRow, task.name)
+        ],
         history=[row.model_dump(exclude={"evidence"}) for row in _newest(session, StageRow, task.name)],
     )
 

@@ -256,6 +256,8 @@ def test_an_erasure_outlives_its_processes(deployment: Deployment) -> None:
     deployment.gateway.process.send_signal(signal.SIGSTOP)
     late = deployment.erase("--subject", HERS, "--yes", "--timeout", "1")
     assert (late.exit_code, "waits for gateway g0" in late.stderr) == (3, True)
+    status = run("status", "--config", str(deployment.config), key=deployment.keys["vera"])
+    assert "erasure 1 is not done yet: step record" in status.stdout
     deployment.kill()
     deployment.start()
     engine = open_control_file(deployment.directory)
