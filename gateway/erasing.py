@@ -37,7 +37,7 @@ class Erasing:
 def _erase(file: ExchangeFile, erasure: Erasure) -> bool:
     if overwrite_slice(file, erasure):
         return True
-    if not file.checkpoint():
+    if not file.empty_log():
         return False  # a reader was in the way: at the next turn
     end_erasure(file, erasure.token)
     return True

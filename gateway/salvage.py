@@ -56,11 +56,13 @@ def salvage(aside: Path, into: ExchangeFile) -> Salvaged:
         broken.execute("PRAGMA writable_schema = ON")  # lets SQLite read a file shorter than it says it is
         exchanges = _copy(broken, into, "exchange", EXCHANGE_NAMES, "sequence", read_exchange)
         _copy(broken, into, "answer", ANSWER_NAMES, "number", read_answer)
-        losses, removals, blocks = (_all(broken, query) for query in _TELLING)
+        losses, removals, blocks, reports, erased = (_all(broken, query) for query in _TELLING)
         with into.transaction() as connection:
             connection.executemany(
                 "INSERT INTO removal (block_first, reason, count) VALUES (?, ?, ?)", removals
             )
+            connection.executemany("INSERT INTO erasure_report VALUES (?, ?, ?, ?)", reports)
+            connection.executemany("INSERT INTO erased_exchange VALUES (?, ?, ?, ?)", erased)
             (highest,) = connection.execute("SELECT max(sequence) FROM exchange").fetchone()
     last = max([first for (first,) in blocks] + [(highest or 0) >> 32 << 32])
     return Salvaged(aside, exchanges, dict(losses), last)
@@ -70,6 +72,8 @@ _TELLING = (
     "SELECT reason, sum(count) FROM loss GROUP BY reason",
     "SELECT block_first, reason, count FROM removal",
     "SELECT first FROM sequence_block",
+    "SELECT token, exchanges, ended_at_us, cleared_at_us FROM erasure_report",
+    "SELECT number, token, started_at_us, input_digests FROM erased_exchange",
 )
 
 

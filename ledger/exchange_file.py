@@ -263,6 +263,14 @@ class ExchangeFile:
         (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
+    def empty_log(self) -> bool:
+        """The same without waiting for readers: the next group must not wait for them either."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            return self.checkpoint()
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+
     def close(self) -> None:
         self._connection.close()
 

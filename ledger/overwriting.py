@@ -41,7 +41,7 @@ class Report:
 
     exchanges: int  # overwritten so far
     has_ended: bool
-    is_cleared: bool
+    is_cleared: bool  # it keeps no digests of it: not any more, or never did
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def clear(file: ExchangeFile, token: str) -> bool:
         blank = "UPDATE erased_exchange SET input_digests = printf('%*s', length(input_digests), '') WHERE token = ?"
         connection.execute(blank, (token,))
         connection.execute("DELETE FROM erased_exchange WHERE token = ?", (token,))
-    if not file.checkpoint():
+    if not file.empty_log():
         return False
     with file.transaction() as connection:
         connection.execute("UPDATE erasure_report SET cleared_at_us = ? WHERE token = ?", (now_us(), token))
@@ -117,13 +117,18 @@ def clear(file: ExchangeFile, token: str) -> bool:
 
 
 def report_of(path: Path, token: str) -> Report:
-    """Of a file of an earlier schema: nothing has begun. Raises sqlite3.Error."""
+    """Of a file of an earlier schema, or that is new: nothing has begun. Raises sqlite3.Error."""
+    nothing = 0, None, now_us()
     with reading(path) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'erasure_report'").fetchone():
-            return Report(0, has_ended=False, is_cleared=False)
+            return _report(nothing)
         query = "SELECT exchanges, ended_at_us, cleared_at_us FROM erasure_report WHERE token = ?"
-        row = connection.execute(query, (token,)).fetchone() or (0, None, None)
-        return Report(row[0], row[1] is not None, row[2] is not None)
+        return _report(connection.execute(query, (token,)).fetchone() or nothing)
+
+
+def _report(row: Row) -> Report:
+    exchanges, ended_at_us, cleared_at_us = row
+    return Report(exchanges, ended_at_us is not None, cleared_at_us is not None)
 
 
 def erased_inputs(paths: Iterable[Path], token: str) -> list[ErasedInput]:

@@ -4,6 +4,7 @@ Each step is one transaction and may be done again, so that whoever is killed ov
 """
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from gateway.control.unowned import erase_in_unowned
 from ledger.control_file import transaction
 from ledger.erasures import Erasure, Step, erasure_of, finish_erasure, jobs_of_task, unfinished_erasures
 from ledger.exchange_file import exchange_paths
+from ledger.gateway_beats import GATEWAY_QUIET_SECONDS, beat_ages
 from ledger.glance import ERASURES_MARK, Glance
 from ledger.job_folders import forget_rows, job_folder, read_lists
 from ledger.jobs import restart_job
@@ -117,11 +119,13 @@ class Eraser:
         return True
 
     def _reports(self, row: ErasureRow, paths: Sequence[Path]) -> list[Report]:
-        """Of each file; those that no gateway runs on are seen to here."""
+        """Of each file; those that no gateway runs on are seen to here, once none can be about to start on them."""
         since = self._waiting.setdefault(row.token, time.monotonic())
         if time.monotonic() - since >= self._unowned_seconds:
+            beats = beat_ages(self._directory)
             for path in paths:
-                erase_in_unowned(path, self._unfinished)
+                if beats.get(path.stem, math.inf) > GATEWAY_QUIET_SECONDS:
+                    erase_in_unowned(path, self._unfinished)
         return [report_of(path, row.token) for path in paths]
 
     def _unfinished(self) -> list[Erasure]:

@@ -16,7 +16,9 @@ from gateway.routes import Routes
 from gateway.salvage import salvage
 from gateway.salvage import set_aside as set_aside_file
 from gateway.store import Store, append, close_store, open_store
+from ledger.erasures import Erasure, Step
 from ledger.exchange_file import Accounts, ExchangeFile, exchange_at, exchange_path, reading
+from ledger.overwriting import end_erasure, erased_inputs, overwrite_slice, report_of
 from ledger.tally import Drop
 from tests.gateway.recording import begin_and_put, routes_in, settled
 from tests.gateway.running import read_exchanges, wait_until
@@ -136,6 +138,21 @@ def test_broken_file_of_an_earlier_release(tmp_path: Path) -> None:
     fresh.close()
     with reading(fresh.path) as connection:
         assert exchange_at(connection, 1) == build_exchange(1)
+
+
+def test_erasures_in_a_broken_file(tmp_path: Path) -> None:
+    """How far they had got is saved with the rows: what they have yet to see to is not forgotten."""
+    old = ExchangeFile(exchange_path(tmp_path, "g0"))
+    old.append([build_exchange(0)], [])
+    wanted = Erasure("t1", Step.RECORD, "desk", None, ("g0-0",), 2**62)
+    assert overwrite_slice(old, wanted)
+    end_erasure(old, "t1")
+    old.close()
+    fresh = ExchangeFile(exchange_path(tmp_path, "g1"))
+    salvage(set_aside_file(old.path), fresh)
+    fresh.close()
+    assert report_of(fresh.path, "t1").has_ended
+    assert [one.digest for one in erased_inputs([fresh.path], "t1")] == list(build_exchange(0).input_digests)
 
 
 def test_log_removed(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def erasure(subject: str | None = HERS, ids: tuple[str, ...] = (), before_us: in
 def carry_out(file: ExchangeFile, wanted: Erasure) -> None:
     while overwrite_slice(file, wanted):
         pass
-    assert file.checkpoint()
+    assert file.empty_log()
     end_erasure(file, wanted.token)
 
 
@@ -144,8 +144,8 @@ def test_a_reader_in_the_way_is_waited_for(file: ExchangeFile, path: Path) -> No
     with reading(path) as connection:
         connection.execute("SELECT count(*) FROM exchange").fetchone()
         assert overwrite_slice(file, erasure())
-        assert not file.checkpoint()
-    assert file.checkpoint()
+        assert not file.empty_log()
+    assert file.empty_log()
     assert b"text 0" not in stored(path)
 
 

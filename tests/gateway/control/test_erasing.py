@@ -1,6 +1,8 @@
 """Erasures beyond the record: lists of jobs, flags of students, files that nobody runs on, and being killed."""
 
+import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from ledger.control_file import transaction
 from ledger.erasures import Step
 from ledger.exchange import exchange_id
 from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.gateway_beats import beat_path, leave_beat
 from ledger.job_folders import LOCK_FILE, job_folder, read_lists, write_rows, write_whole
 from ledger.jobs import JobStatus
 from ledger.tables import ErasureRow, JobRow
@@ -159,6 +162,17 @@ def test_a_file_that_a_gateway_holds_is_left_to_it(desk: Desk) -> None:
     assert look(desk, waiting["id"])["step"] == "done"
 
 
+def test_a_gateway_that_was_just_alive_comes_back(desk: Desk, file: ExchangeFile) -> None:
+    """Killed and started again it must find its file free; after a while without a sign of life it is gone."""
+    path = beat_path(desk.data_directory, "g0")
+    leave_beat(path)
+    waiting = erase(desk, 0)
+    assert (waiting["step"], waiting["waits_for"]) == ("record", ["g0"])
+    os.utime(path, (time.time() - 60, time.time() - 60))
+    Eraser(desk.engine, desk.data_directory, unowned_seconds=0).advance()
+    assert look(desk, waiting["id"])["step"] == "done"
+
+
 def test_a_file_is_left_alone_while_its_gateway_may_be_starting(desk: Desk, file: ExchangeFile) -> None:
     """For some seconds after the first look."""
     number = ask(desk, 0)
@@ -201,6 +215,19 @@ def test_killed_before_a_step_was_noted(desk: Desk, file: ExchangeFile, step: St
     assert (erased["step"], erased["exchanges"]) == ("done", 3)
     assert [(job["training_rows"], job["gate_rows"]) for job in erased["jobs"]] == [(2, 1)]
     assert read_lists(folder).training == digests(3)
+
+
+def test_a_gateway_that_comes_later_is_not_waited_for(desk: Desk, file: ExchangeFile) -> None:
+    """Its file holds nothing of what was erased before it was there."""
+    number = ask(desk, 0)
+    dying = Dying(desk.engine, desk.data_directory, unowned_seconds=0)
+    dying.at = Step.CLEARING
+    with pytest.raises(KeyboardInterrupt):
+        dying.advance()
+    store = open_store(desk.data_directory, "g1")
+    Eraser(desk.engine, desk.data_directory, unowned_seconds=0).advance()
+    close_store(store, settle=True)
+    assert look(desk, number)["step"] == "done"
 
 
 def test_it_runs_beside_everything_else(desk: Desk, file: ExchangeFile) -> None:
