@@ -82,10 +82,10 @@ def _tell(erasure: dict[str, Any]) -> None:
     for path in erasure["not_reached"]:
         talk.print(f"{path} is a broken file that was set aside; delete it: it may hold them.", markup=False)
     talk.print(
-        "Backups made before now still hold them; how long backups are kept is your rule. What is erased from the"
-        " rows stays in the students that were trained on them: train successors to be rid of that.",
-        markup=False,
+        "Backups made before now still hold them; how long backups are kept is your rule.", markup=False
     )
+    if erasure["jobs"]:
+        talk.print("What students learned from them stays; train successors to be rid of it.", markup=False)
 
 
 def _exchanges(count: int) -> str:
