@@ -50,7 +50,7 @@ class Student:
         _check_signature(session, len(manifest.classes), folder)
         tokens = head_first(tokenizer, manifest.max_tokens)
         student = cls(manifest, tokens, session, settings.max_batch_tokens)
-        student._warm_up(folder, settings.run_seconds)
+        student._warm_up(folder, settings)
         return student
 
     @property
@@ -99,18 +99,18 @@ class Student:
         (probabilities,) = self.session.run(["probs"], {"input_ids": ids, "attention_mask": mask}, options)
         return np.asarray(probabilities, dtype=np.float32)
 
-    def _warm_up(self, folder: Path, seconds: float) -> None:
+    def _warm_up(self, folder: Path, settings: StudentSection) -> None:
         """The first runs of a shape allocate and compile; what fails here would fail on every request."""
         expected = (len(WARM_UP_TEXTS), len(self.manifest.classes))
         options = quiet_run()
-        alarm = threading.Timer(seconds, setattr, (options, "terminate", True))
+        alarm = threading.Timer(settings.run_seconds, setattr, (options, "terminate", True))
         alarm.start()
         try:
             probabilities = self._run(self.tokenize(WARM_UP_TEXTS), options)
             for rows in self._warm_up_batches():
                 self._warm_up_shape(rows, options, folder)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
-            why = f"no end after student.run_seconds = {seconds:g}" if options.terminate else str(error)
+            why = _why_it_failed(error, options, settings)
             raise ArtifactError(f"{folder / MODEL_FILE} failed on its first texts: {why}") from error
         finally:
             alarm.cancel()
@@ -141,6 +141,14 @@ class Student:
         word = self.tokenize(WARM_UP_TEXTS[:1])[0]
         longest = (word * self.manifest.max_tokens)[: self.manifest.max_tokens]
         return [[longest], [word] * max(1, min(WARM_UP_ROWS, self.max_batch_tokens // len(word)))]
+
+
+def _why_it_failed(error: Exception, options: onnxruntime.RunOptions, settings: StudentSection) -> str:
+    if options.terminate:
+        return f"no end after student.run_seconds = {settings.run_seconds:g}"
+    if "bad_alloc" in str(error):  # all that ONNX Runtime says of it
+        return f"it wants more memory than student.memory_limit_bytes = {settings.memory_limit_bytes} leaves"
+    return str(error)
 
 
 def _are_distributions(probabilities: Probabilities, classes: int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def observations() -> st.SearchStrategy[Observation]:
         failed.map(lambda error: Observation(None, error)),
         st.just(Observation((0.2, 0.3, 0.5))),
         st.builds(hard_label, st.integers(0, 1), st.just(2), st.sampled_from([0.0, 0.5])),
-        usable.map(lambda said: replace(said, other=0.25)),
+        usable.map(lambda said: said._replace(other=0.25)),
     )
 
 
