@@ -1,7 +1,7 @@
 """The failures: the callers' p99 while something behind the gateway is slow, hung, dead or full.
 
 Each condition is a real one on a running deployment. Blocks of four legs, off, condition, condition, off, at a constant
-arrival rate; the ratio is that of the p99 over all requests of the legs, its bound a bootstrap over whole blocks. Off
+arrival rate; the ratio is that of the median p99 of the legs, its bound a bootstrap over whole blocks. Off
 means that no student is in shadow; the same bound for the last off legs against the first says how much is noise.
 """
 
@@ -52,8 +52,8 @@ KIND = "classification"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    rounds: int = 5  # blocks for each condition
-    seconds: float = 4.0  # of each of the four legs of a block
+    rounds: int = 8  # blocks for each condition
+    seconds: float = 3.0  # of each of the four legs of a block
     rate: float = 300.0  # requests a second
 
 
