@@ -16,6 +16,7 @@ from ledger.collector import calm_collector
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only
 from ledger.logs import log_to_stderr
+from ledger.processors import leave_one_free
 from ledger.schema import SchemaTooNew
 from monitor.cycle import run_cycle
 from monitor.exporter import ControlFileCollector
@@ -59,6 +60,7 @@ def _serve(configuration: Configuration) -> int:
             return 1
         log.info("action=started Metrics at http://%s/metrics, data in %s.", address, directory)
         calm_collector()
+        leave_one_free()
         tick_seconds = configuration.monitor.tick_seconds
         tick_until(stop, lambda: run_cycle(engine, configuration, now_us()), tick_seconds)
     log.info("action=stopped The monitor stops.")

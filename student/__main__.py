@@ -14,6 +14,7 @@ import uvloop
 
 from ledger.configuration import Configuration, ConfigurationError, StudentSection, load
 from ledger.logs import log_to_stderr
+from ledger.processors import leave_one_free
 
 NICENESS = 5  # the gateway, which callers wait for, goes first
 COLLECTOR_THRESHOLDS = (20_000, 20, 100)
@@ -75,6 +76,7 @@ def _stay_within(settings: StudentSection) -> None:
     and the allocator reserve several times what they use. CUDA reserves more than any sensible ceiling.
     """
     os.nice(NICENESS)
+    leave_one_free(settings.threads)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(settings.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -290,9 +290,18 @@ def test_a_missing_provider_is_explained_at_the_start(processes: Processes) -> N
     assert "action=listening" not in processes.log(process)
 
 
+def test_all_processors_for_a_student_that_needs_them(processes: Processes) -> None:
+    """One that is configured to run as many threads stays on all of them."""
+    ours = os.sched_getaffinity(0)
+    process = processes.start(threads=len(ours))
+    assert os.sched_getaffinity(process.pid) == ours
+
+
 def test_it_leaves_the_processor_to_the_gateway(processes: Processes) -> None:
-    """The process runs at lower priority and under its memory ceiling."""
+    """The process runs at lower priority, off one processor, and under its memory ceiling."""
     process = processes.start(memory_limit_bytes=2**30)
+    ours = os.sched_getaffinity(0)
+    assert os.sched_getaffinity(process.pid) == (ours - {min(ours)} or ours)
     assert os.getpriority(os.PRIO_PROCESS, process.pid) - os.getpriority(os.PRIO_PROCESS, 0) == 5
     limits = Path(f"/proc/{process.pid}/limits").read_text()
     assert any(line.startswith("Max data size") and str(2**30) in line for line in limits.splitlines())
