@@ -203,7 +203,7 @@ class Gateway:
         if self._tracing is not None and passage.span is not None:
             self._tracing.end(passage.span, passage)
         if passage.status:
-            self._served[passage.served_by] += 1
+            self._served[passage.route.name, passage.served_by] += 1
         if passage.sequence is None or passage.recorded:
             return
         if passage.lost:

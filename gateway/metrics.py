@@ -4,17 +4,20 @@ What others keep (the accounts, queue lengths, stages) is read when Prometheus a
 """
 
 from bisect import bisect_left
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway.coverage import Coverage
 from gateway.record import Accounting
+from gateway.shadow import ShadowDrop
 from gateway.upstream import UpstreamOutcome
-from ledger.exchange import Outcome, ServedBy
+from ledger.exchange import Fallback, Outcome, ServedBy, Unpaired
 from ledger.stages import Stage
 
 # From a static reply on the same host to a teacher that takes its whole first-byte time.
@@ -41,7 +44,9 @@ class Gauges:
 
     accounting: Accounting
     in_flight: int
+    in_flight_limit: int
     record_queue_bytes: int
+    record_queue_limit_bytes: int
     shadow_queue_inputs: int
     revisions: dict[str, int]  # task -> stage revision
     stages: tuple[tuple[str, str, Stage, float], ...]  # task, artifact, stage, share
@@ -76,23 +81,29 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.duration = Durations(DURATION_BUCKETS)
         self.overhead = Durations(OVERHEAD_BUCKETS)
-        self.served = dict.fromkeys(ServedBy, 0)
+        self.served: Counts[tuple[str, ServedBy]] = Counts()  # by task; empty for a path of none
         self.outcomes = dict.fromkeys(Outcome, 0)
-        self.fallbacks = self._counter(
-            "fallback", "Requests of the student's arm that the teacher answered.", "reason"
-        )
-        self.unpaired = self._counter("unpaired", "Exchanges that can never become a pair.", "reason")
+        text = "Requests of the student's arm that the teacher answered."
+        self.fallbacks = self._by_reason("fallback", text, Fallback)
+        self.unpaired = self._by_reason("unpaired", "Exchanges that can never become a pair.", Unpaired)
         self.shadow_answers = self._counter("shadow_answers", "Answers of students off the caller's path.")
-        self.shadow_dropped = self._counter(
-            "shadow_dropped", "Exchanges that a student should have answered and did not.", "reason"
-        )
+        text = "Exchanges that a student should have answered and did not."
+        self.shadow_dropped = self._by_reason("shadow_dropped", text, ShadowDrop)
         self.audits = self._counter("audits", "Teacher's answers about requests that the student served.")
         self.audits_dropped = self._counter("audits_dropped", "Audits drawn that got no answer.", "reason")
 
     def read_gauges_from(self, source: Callable[[], Gauges]) -> None:
         self.registry.register(_OnRequest(self, source))
+
+    def _by_reason(self, name: str, text: str, reasons: type[StrEnum]) -> Counter:
+        """Each reason at zero from the start: an increase that begins with a new series is seen by no rule."""
+        counter = self._counter(name, text, "reason")
+        for reason in reasons:
+            counter.labels(reason)
+        return counter
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"stillgate_{name}", text, labels, registry=self.registry)
@@ -113,14 +124,17 @@ class _OnRequest:
         yield metrics.duration.family("stillgate_request_duration_seconds", text)
         text = "Duration of a request less what was waited for: the caller, the teacher, the student."
         yield metrics.overhead.family("stillgate_overhead_seconds", text)
-        text = "Requests by whose answer the caller received."
-        yield _counted("served", text, "served_by", metrics.served.items())
+        yield _served(metrics.served, gauges.revisions)
         yield _counted("outcomes", "Requests by how they ended.", "outcome", metrics.outcomes.items())
         text = "Requests and connections that were refused before they were started requests."
         yield _counted("connections_refused", text, "reason", gauges.refused.items())
         yield from _accounting(gauges.accounting)
         yield _gauge("inflight_requests", "Requests that have not ended.", gauges.in_flight)
+        text = "As many may be in flight; one more is refused with 503."
+        yield _gauge("inflight_requests_limit", text, gauges.in_flight_limit)
         yield _gauge("record_queue_bytes", "Bytes that wait to be written.", gauges.record_queue_bytes)
+        text = "As many bytes may wait; what comes beyond is dropped and counted."
+        yield _gauge("record_queue_limit_bytes", text, gauges.record_queue_limit_bytes)
         yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
         yield from _stages(gauges)
         yield from _upstreams(gauges.upstreams)
@@ -132,6 +146,15 @@ class _OnRequest:
             "1 while the part does not work; for any part but the teacher, callers are served all the same."
         )
         yield _labelled("degraded", text, "part", {part: float(on) for part, on in gauges.degraded.items()})
+
+
+def _served(served: Mapping[tuple[str, ServedBy], int], tasks: Iterable[str]) -> Metric:
+    text = "Requests by task and by whose answer the caller received; the task is empty for a path of none."
+    counter = CounterMetricFamily("stillgate_served", text, labels=["task", "served_by"])
+    kinds = {(task, served_by): 0 for task in ("", *tasks) for served_by in ServedBy}
+    for (task, served_by), count in {**kinds, **served}.items():
+        counter.add_metric([task, served_by], count)
+    return counter
 
 
 def _accounting(accounting: Accounting) -> Iterator[Metric]:
@@ -151,7 +174,9 @@ def _stages(gauges: Gauges) -> Iterator[Metric]:
     yield _labelled("stage_revision", "The stage revision that is obeyed.", "task", gauges.revisions)
     labels = ["task", "artifact", "stage"]
     info = GaugeMetricFamily("stillgate_stage_info", "1 for the stage of each student.", labels=labels)
-    share = GaugeMetricFamily("stillgate_stage_share", "Share of requests in its arm.", labels=labels[:2])
+    share = GaugeMetricFamily(
+        "stillgate_stage_share_ratio", "Share of requests in the arm of each student.", labels=labels[:2]
+    )
     for task, artifact, stage, of_requests in gauges.stages:
         info.add_metric([task, artifact, stage], 1)
         share.add_metric([task, artifact], of_requests)

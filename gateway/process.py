@@ -217,11 +217,13 @@ class GatewayProcess:
         self._metrics.audits_dropped.labels(reason).inc()
 
     def _gauges(self) -> Gauges:
-        snapshot = self._stages.snapshot
+        snapshot, section = self._stages.snapshot, self._reload.configuration.gateway
         return Gauges(
             self._recorder.accounting(),
             self._app.in_flight,
+            section.max_in_flight,
             self._recorder.queued_bytes,
+            section.record_queue_bytes,
             self._shadowing.inputs,
             {task: stages.revision for task, stages in snapshot.stages.items()},
             tuple(

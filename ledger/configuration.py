@@ -3,6 +3,7 @@
 import re
 import socket
 import tomllib
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +49,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _webhook_url(text: str) -> str:
+    if not re.match(r"^https?://[^/@\s?#]+(/[^\s#]*)?$", text):
+        raise ValueError("it is not http://host/path or https://host/path (no credentials, no fragment)")
+    return text
+
+
 def _path(text: str) -> str:
     if not text.startswith("/") or "?" in text or "#" in text:
         raise ValueError(f"{text!r} is not a URL path: it starts with / and has no query")
@@ -72,6 +79,7 @@ FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")]
 Network = IPv4Network | IPv6Network  # an address is a network of one
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
+WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 JsonPointer = Annotated[str, AfterValidator(_pointer)]
 
@@ -149,6 +157,35 @@ class RetentionSection(Section):
 
 class ControlSection(Section):
     listen: Address = "127.0.0.1:8081"
+
+
+class EventKind(StrEnum):
+    """What a webhook may be told of."""
+
+    ALARM = "alarm"  # a detector fired
+    STAGE = "stage"  # a student changed its rollout stage
+    CERTIFICATE = "certificate"  # a certificate was voided
+    JOB = "job"  # a distillation job failed
+
+
+class WebhookSection(Section):
+    """A receiver of events, which the control process hands to it as CloudEvents."""
+
+    name: Name
+    url: WebhookUrl
+    kinds: tuple[EventKind, ...] = Field(tuple(EventKind), min_length=1)
+    secret_file: Path | None = None  # relative to the configuration file; signs each event
+    secret_environment: str | None = Field(None, min_length=1)  # variable that holds it
+    ca_file: Path | None = None  # https: certificates to trust instead of the system's; relative to the file
+    timeout_seconds: float = Field(10, gt=0, le=60)  # to connect, and for the answer
+    max_waiting: int = Field(1000, ge=1, le=100_000)  # events; above it the oldest are dropped
+    give_up_seconds: float = Field(86_400, gt=0)  # an event that was not taken by then is dropped
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "WebhookSection":
+        if self.secret_file is not None and self.secret_environment is not None:
+            raise ValueError(f"webhook {self.name!r}: give secret_file or secret_environment, not both")
+        return self
 
 
 class MonitorSection(Section):
@@ -455,19 +492,26 @@ class Configuration(Section):
     control: ControlSection = ControlSection.model_construct()
     monitor: MonitorSection = MonitorSection.model_construct()
     student: StudentSection = StudentSection.model_construct()
+    webhook: tuple[WebhookSection, ...] = ()
     task: tuple[TaskSection, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Configuration":
         paths = [path for task in self.task for path in task.paths]
         names = [task.name for task in self.task]
+        webhooks = [webhook.name for webhook in self.webhook]
         listens = [
             self.gateway.listen,
             self.gateway.operations_listen,
             self.control.listen,
             self.monitor.listen,
         ]
-        for what, values in (("task names", names), ("task paths", paths), ("listen addresses", listens)):
+        for what, values in (
+            ("task names", names),
+            ("task paths", paths),
+            ("listen addresses", listens),
+            ("webhook names", webhooks),
+        ):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
@@ -515,7 +559,15 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
     section = configuration.gateway
     files = {name: getattr(section, name) for name in ("tls_certificate", "tls_key")}
     gateway = section.model_copy(update={name: folder / path for name, path in files.items() if path})
-    return configuration.model_copy(update={"deployment": deployment, "gateway": gateway, "task": tasks})
+    webhooks = tuple(_with_absolute_secret(webhook, folder) for webhook in configuration.webhook)
+    parts = {"deployment": deployment, "gateway": gateway, "task": tasks, "webhook": webhooks}
+    return configuration.model_copy(update=parts)
+
+
+def _with_absolute_secret(webhook: WebhookSection, folder: Path) -> WebhookSection:
+    files = {name: getattr(webhook, name) for name in ("secret_file", "ca_file")}
+    absolute = {name: (folder / file).resolve() for name, file in files.items() if file is not None}
+    return webhook.model_copy(update=absolute)
 
 
 def _with_absolute_files(teacher: TeacherSection, folder: Path) -> TeacherSection:

@@ -17,6 +17,7 @@ ROLLOUT_MARK = (
     " (SELECT group_concat(id || '@' || expected_revision) FROM proposal WHERE decision IS NULL)"
 )
 ERASURES_MARK = "SELECT group_concat(token || step) FROM erasure WHERE step != 'done'"
+AUDIT_MARK = "SELECT max(number) FROM audit"
 OPEN_JOBS = "SELECT count(*) FROM job WHERE status IN ('waiting', 'running')"
 
 Mark = tuple[Any, ...]

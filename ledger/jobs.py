@@ -109,7 +109,13 @@ def finish_job(
         session,
         worker,
         "job_finished",
-        {"job": job_id, "status": str(status), "reasons": reasons, "artifact": artifact},
+        {
+            "job": job_id,
+            "task": job.task,
+            "status": str(status),
+            "reasons": reasons,
+            "artifact": artifact,
+        },
     )
     return True
 

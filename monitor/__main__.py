@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from sqlalchemy.exc import DatabaseError
 
 from ledger.clock import now_us
@@ -50,6 +50,7 @@ def _serve(configuration: Configuration) -> int:
         try:
             engine = open_control_file(directory)
             registry = CollectorRegistry()
+            ProcessCollector(registry=registry)
             registry.register(ControlFileCollector(open_control_file_read_only(directory), configuration))
             stack.enter_context(listening(address, registry))
         except (DatabaseError, SchemaTooNew) as error:

@@ -9,17 +9,25 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, select
 
 from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import transaction
-from ledger.gateway_beats import beat_ages
-from ledger.slices import OVERALL
+from ledger.slices import OVERALL, rule_of
 from ledger.stages import task_stages
-from ledger.tables import AlarmRow, DetectorRow, HeartbeatRow
+from ledger.tables import DetectorRow, HeartbeatRow
 from monitor.cycle import PROCESS
-from monitor.reports import merged_sums
+from monitor.intervals import confidence_sequence
+from monitor.reports import INTERVAL_ALPHA, merged_sums
+from monitor.states import (
+    alarm_metrics,
+    certificate_metrics,
+    job_metrics,
+    process_metrics,
+    waiting_metrics,
+    webhook_metrics,
+)
 from monitor.sums import SliceSums
 from monitor.trigger import log_threshold
 from monitor.watch import read_watched
@@ -30,17 +38,42 @@ RECENT_SECONDS = 3600  # exchanges of the gauges; ratios over a whole life would
 Slices = list[tuple[str, str, str, SliceSums]]  # task, artifact, slice, recent sums
 
 SLICE_GAUGES: tuple[tuple[str, str, Callable[[SliceSums], float]], ...] = (
-    ("stillgate_slice_pairs", "Pairs of the last hour", lambda sums: sums.pairs),
-    ("stillgate_slice_fidelity_ratio", "Agreement with the teacher", lambda sums: sums.fidelity),
-    ("stillgate_slice_accuracy_ratio", "Agreement with true labels", lambda sums: sums.accuracy),
+    ("stillgate_slice_pairs", "Pairs of the last hour.", lambda sums: sums.pairs),
+    (
+        "stillgate_slice_labelled_pairs",
+        "Pairs of the last hour with a true label.",
+        lambda sums: sums.labelled,
+    ),
+    ("stillgate_slice_fidelity_ratio", "Agreement with the teacher.", lambda sums: sums.fidelity),
+    (
+        "stillgate_slice_fidelity_low_ratio",
+        "Lower 95 % bound of the agreement with the teacher.",
+        lambda sums: _fidelity_bounds(sums)[0],
+    ),
+    (
+        "stillgate_slice_fidelity_high_ratio",
+        "Upper 95 % bound of the agreement with the teacher.",
+        lambda sums: _fidelity_bounds(sums)[1],
+    ),
+    ("stillgate_slice_accuracy_ratio", "Agreement with true labels.", lambda sums: sums.accuracy),
+    (
+        "stillgate_slice_teacher_accuracy_ratio",
+        "The teacher's agreement with true labels, over the same pairs.",
+        lambda sums: sums.teacher_accuracy,
+    ),
     (
         "stillgate_slice_calibration_error_ratio",
-        "Expected calibration error against the teacher",
+        "Expected calibration error against the teacher.",
         lambda sums: sums.calibration_error,
     ),
     (
+        "stillgate_slice_label_calibration_error_ratio",
+        "Expected calibration error against true labels.",
+        lambda sums: sums.label_calibration_error,
+    ),
+    (
         "stillgate_slice_divergence_bits",
-        "Mean Jensen-Shannon divergence from the teacher",
+        "Mean Jensen-Shannon divergence from the teacher.",
         lambda sums: sums.mean_divergence_bits,
     ),
 )
@@ -63,7 +96,7 @@ class ControlFileCollector(Collector):
 def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]:
     slices: Slices = []
     counts = GaugeMetricFamily(
-        "stillgate_slices", "Slices with recent pairs, exported or not", labels=["task"]
+        "stillgate_slices", "Slices with recent pairs, exported or not.", labels=["task"]
     )
     for task in configuration.task:
         found = _recent(session, task)
@@ -71,10 +104,15 @@ def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]
         slices += _exported(found)
     yield counts
     yield from _slice_gauges(slices)
+    yield _bars(configuration, slices)
     yield from _detector_gauges(session, configuration, slices)
-    yield _alarm_counts(session)
     yield from _tick_metrics(session)
-    yield _gateway_ages(configuration)
+    yield from alarm_metrics(session, configuration)
+    yield from certificate_metrics(session, configuration, SLICES_A_TASK)
+    yield from job_metrics(session, configuration)
+    yield from waiting_metrics(session)
+    yield from process_metrics(session, configuration)
+    yield from webhook_metrics(session)
 
 
 def _recent(session: Session, task: TaskSection) -> Slices:
@@ -105,16 +143,38 @@ def _slice_gauges(slices: Slices) -> Iterator[Metric]:
         yield gauge
 
 
+def _fidelity_bounds(sums: SliceSums) -> tuple[float, float]:
+    """They hold at every look; nan where there is nothing to bound."""
+    if not sums.pairs:
+        return math.nan, math.nan
+    return confidence_sequence(sums.agreements, sums.pairs, INTERVAL_ALPHA)
+
+
+def _bars(configuration: Configuration, slices: Slices) -> Metric:
+    text = "Least fidelity that is acceptable; no series for a slice without a bar."
+    bars = GaugeMetricFamily("stillgate_slice_bar_ratio", text, labels=["task", "slice"])
+    tasks = {task.name: task for task in configuration.task}
+    for name, slice_name in sorted({(task, slice_name) for task, _, slice_name, _ in slices}):
+        task = tasks[name]
+        rule = rule_of(task.rules, slice_name)
+        bar = task.gate.bar if slice_name == OVERALL else rule.bar if rule is not None else None
+        if bar is not None:
+            bars.add_metric([name, slice_name], bar)
+    return bars
+
+
 def _detector_gauges(session: Session, configuration: Configuration, slices: Slices) -> Iterator[Metric]:
     labels = ["task", "artifact", "slice"]
     wealth = GaugeMetricFamily(
-        "stillgate_detector_log_wealth", "Evidence against the null; an alarm at the threshold", labels=labels
+        "stillgate_detector_log_wealth",
+        "Evidence against the null; an alarm at the threshold.",
+        labels=labels,
     )
     null = GaugeMetricFamily(
-        "stillgate_detector_null_ratio", "Disagreement that the detector holds against", labels=labels
+        "stillgate_detector_null_ratio", "Disagreement that the detector holds against.", labels=labels
     )
     limit = GaugeMetricFamily(
-        "stillgate_detector_log_threshold", "Log-wealth that raises an alarm", labels=["task"]
+        "stillgate_detector_log_threshold", "Log-wealth that raises an alarm.", labels=["task"]
     )
     for task in configuration.task:
         limit.add_metric([task.name], log_threshold(task.trigger, configuration.monitor.tick_seconds))
@@ -127,26 +187,16 @@ def _detector_gauges(session: Session, configuration: Configuration, slices: Sli
     yield from (wealth, null, limit)
 
 
-def _alarm_counts(session: Session) -> Metric:
-    alarms = CounterMetricFamily("stillgate_alarms", "Drift alarms raised", labels=["task", "slice"])
-    query = select(AlarmRow.task, AlarmRow.slice, func.count()).group_by(
-        col(AlarmRow.task), col(AlarmRow.slice)
-    )
-    for task, slice_name, count in session.exec(query):
-        alarms.add_metric([task, slice_name], count)
-    return alarms
-
-
 def _tick_metrics(session: Session) -> Iterator[Metric]:
     heartbeat = session.get(HeartbeatRow, PROCESS)
-    age = GaugeMetricFamily("stillgate_monitor_tick_age_seconds", "Time since the monitor's last tick")
-    pairs = CounterMetricFamily("stillgate_monitor_pairs", "Pairs folded into sums")
+    age = GaugeMetricFamily("stillgate_monitor_tick_age_seconds", "Time since the monitor's last tick.")
+    pairs = CounterMetricFamily("stillgate_monitor_pairs", "Pairs folded into sums.")
     unusable = CounterMetricFamily(
-        "stillgate_monitor_unusable", "Answered inputs that gave no pair", labels=["reason"]
+        "stillgate_monitor_unusable", "Answered inputs that gave no pair.", labels=["reason"]
     )
     overflow = CounterMetricFamily(
         "stillgate_slice_overflow_pairs",
-        "Pairs of values above max_values of their rule",
+        "Pairs of values above max_values of their rule.",
         labels=["task", "rule"],
     )
     if heartbeat is not None:
@@ -157,14 +207,3 @@ def _tick_metrics(session: Session) -> Iterator[Metric]:
         for slices, count in heartbeat.report.get("overflow", {}).items():
             overflow.add_metric([*slices.split("/")], count)
     yield from (age, pairs, unusable, overflow)
-
-
-def _gateway_ages(configuration: Configuration) -> Metric:
-    age = GaugeMetricFamily(
-        "stillgate_gateway_beat_age_seconds",
-        "Time since the gateway's last sign of life; above 15 it hangs or died, without one it was told to stop",
-        labels=["gateway"],
-    )
-    for gateway, seconds in beat_ages(configuration.deployment.data_directory).items():
-        age.add_metric([gateway], seconds)
-    return age

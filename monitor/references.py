@@ -1,4 +1,4 @@
-"""The gate reports of the students that answer, read once from their verified artifacts."""
+"""The gate reports and certificates of the students that answer, read once from their verified artifacts."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +22,14 @@ def gate_reports(data_directory: Path, answering: Digests) -> tuple[Reports, dic
             except (ArtifactError, OSError) as error:
                 reports[task][artifact], problems[artifact] = None, str(error)
     return reports, problems
+
+
+def certificate_thresholds(data_directory: Path, artifact: str, digest: str) -> Mapping[str, float]:
+    """By slice; empty where the artifact cannot be read, since it then serves nothing."""
+    try:
+        return _manifest(data_directory, artifact, digest).certificate.thresholds
+    except (ArtifactError, OSError):
+        return {}
 
 
 @cache  # an artifact never changes, and what raises is not kept

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.control.app import create_app
 from gateway.control.erasing import Eraser
 from gateway.control.rollout import tick
+from gateway.control.webhooks import Webhook, start_webhooks
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
 from ledger.glance import ROLLOUT_MARK, Glance, Mark
@@ -63,7 +64,9 @@ def run(configuration: Configuration) -> int:
         return 1
     engine = open_control_file(configuration.deployment.data_directory)
     stopping = threading.Event()
-    ticking = threading.Thread(target=tick_until, args=(configuration, engine, stopping), name="rollout")
+    webhooks = start_webhooks(configuration, engine, stopping)
+    arguments = (configuration, engine, stopping, webhooks)
+    ticking = threading.Thread(target=tick_until, args=arguments, name="rollout")
     ticking.start()
     eraser = Eraser(engine, configuration.deployment.data_directory)
     erasing = threading.Thread(target=eraser.run_until, args=(stopping,), name="erasing")
@@ -101,7 +104,9 @@ def serve(configuration: Configuration, engine: Engine, listener: socket.socket)
     uvicorn.Server(settings).run(sockets=[listener])
 
 
-def tick_until(configuration: Configuration, engine: Engine, stopping: threading.Event) -> None:
+def tick_until(
+    configuration: Configuration, engine: Engine, stopping: threading.Event, webhooks: Sequence[Webhook]
+) -> None:
     """Tick until told to stop; a tick that fails is logged, and the next one tries again."""
     directory = configuration.deployment.data_directory
     reading, glance = open_control_file_read_only(directory), Glance(directory)
@@ -110,7 +115,7 @@ def tick_until(configuration: Configuration, engine: Engine, stopping: threading
     while not stopping.wait(TICK_SECONDS):
         mark = survive(partial(tick_if_new, mark, glance, reading, engine, configuration))
         if number % TICKS_PER_HEARTBEAT == 0:
-            survive(lambda: beat(engine))
+            survive(lambda: beat(engine, webhooks))
         number += 1
     glance.close()
     reading.dispose()
@@ -135,9 +140,10 @@ def survive(act: Callable[[], Done]) -> Done | None:
         return None
 
 
-def beat(engine: Engine) -> None:
+def beat(engine: Engine, webhooks: Sequence[Webhook]) -> None:
+    report = {"webhooks": {webhook.name: webhook.account() for webhook in webhooks}}
     with transaction(engine) as session:
-        leave_heartbeat(session, "control", {})
+        leave_heartbeat(session, "control", report)
 
 
 if __name__ == "__main__":
