@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gateway.captured import Body, CapturedAudit
 from gateway.dialects.dialect import Asked
@@ -15,6 +16,18 @@ from ledger.clock import now_us
 from ledger.exchange import Outcome
 
 MAX_OUTSTANDING = 32  # requests to the teacher at a time; above it audits are dropped
+
+
+class AuditDrop(StrEnum):
+    """Why an audit that was drawn got no answer."""
+
+    TOO_MANY = "too_many"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    TEACHER_ERROR = "teacher_error"  # a status other than 2xx, or a body that broke off or is too large
+    RECORD_QUEUE_FULL = "record_queue_full"
+    UNREADABLE = "unreadable"  # the dialect cannot read the teacher's answer
+    SHUTDOWN = "shutdown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,7 @@ class Audits:
     def start(self, request: AuditRequest) -> None:
         """Ask the teacher, unless too many are being asked already."""
         if len(self._tasks) >= MAX_OUTSTANDING:
-            self._on_drop("too_many")
+            self._on_drop(AuditDrop.TOO_MANY)
             return
         task = asyncio.create_task(self._audit(request))
         self._tasks.add(task)
@@ -57,7 +70,7 @@ class Audits:
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
             for task in late:
-                self._on_drop("shutdown")
+                self._on_drop(AuditDrop.SHUTDOWN)
                 task.cancel()
 
     async def _audit(self, request: AuditRequest) -> None:
@@ -70,7 +83,7 @@ class Audits:
             return
         body = await self._read(response)
         if body is None or not 200 <= response.status < 300:
-            self._on_drop("teacher_error")
+            self._on_drop(AuditDrop.TEACHER_ERROR)
             return
         encoding = (header(response.headers, b"content-encoding") or b"").decode("latin-1")
         latency_us = (time.perf_counter_ns() - started) // 1000
@@ -78,7 +91,7 @@ class Audits:
             request.sequence, request.route, request.asked, Body(body), encoding, now_us(), latency_us
         )
         if not self._recorder.put_audit(answer):
-            self._on_drop("record_queue_full")
+            self._on_drop(AuditDrop.RECORD_QUEUE_FULL)
 
     async def _read(self, response: Response) -> bytes | None:
         """The whole body, or None if it broke off or is larger than what is kept."""

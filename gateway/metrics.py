@@ -13,6 +13,7 @@ from itertools import accumulate
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from gateway.audit import AuditDrop
 from gateway.coverage import Coverage
 from gateway.record import Accounting
 from gateway.shadow import ShadowDrop
@@ -93,7 +94,7 @@ class Metrics:
         text = "Exchanges that a student should have answered and did not."
         self.shadow_dropped = self._by_reason("shadow_dropped", text, ShadowDrop)
         self.audits = self._counter("audits", "Teacher's answers about requests that the student served.")
-        self.audits_dropped = self._counter("audits_dropped", "Audits drawn that got no answer.", "reason")
+        self.audits_dropped = self._by_reason("audits_dropped", "Audits drawn that got no answer.", AuditDrop)
 
     def read_gauges_from(self, source: Callable[[], Gauges]) -> None:
         self.registry.register(_OnRequest(self, source))
@@ -162,7 +163,7 @@ def _accounting(accounting: Accounting) -> Iterator[Metric]:
     yield CounterMetricFamily("stillgate_requests", "Started requests.", value=accounting.requests)
     text = "Requests that were written to the exchange file."
     yield CounterMetricFamily("stillgate_exchanges_recorded", text, value=accounting.recorded)
-    text = "Requests that never will be."
+    text = "Started requests that will never be written to the exchange file."
     dropped = CounterMetricFamily("stillgate_exchanges_dropped", text, labels=["reason"])
     for reason, count in accounting.dropped.items():
         dropped.add_metric([reason], count)
@@ -208,7 +209,7 @@ def _coverage(coverage: Coverage) -> Iterator[Metric]:
     labels = ["task", "artifact", "slice"]
     text = "Exchanges that a student ought to answer in shadow."
     eligible = CounterMetricFamily("stillgate_shadow_eligible", text, labels=labels)
-    text = "Those of them that it answered."
+    text = "Exchanges that a student ought to answer in shadow, and did."
     answered = CounterMetricFamily("stillgate_shadow_answered", text, labels=labels)
     for task, artifact, student in coverage:
         for name, count in student.slices.items():

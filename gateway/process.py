@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.app import Gateway
 from gateway.arm import StudentArm
-from gateway.audit import Audits
+from gateway.audit import AuditDrop, Audits
 from gateway.durability import DURABILITIES
 from gateway.erasing import Erasing
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
@@ -208,7 +208,7 @@ class GatewayProcess:
         self._metrics.shadow_answers.inc(origins.count(Origin.SHADOW))
         self._metrics.audits.inc(origins.count(Origin.AUDIT))
         if committed.unreadable_audits:
-            self._metrics.audits_dropped.labels("unreadable").inc(committed.unreadable_audits)
+            self._metrics.audits_dropped.labels(AuditDrop.UNREADABLE).inc(committed.unreadable_audits)
 
     def _shadow_dropped(self, reason: ShadowDrop, count: int) -> None:
         self._metrics.shadow_dropped.labels(reason).inc(count)

@@ -156,11 +156,14 @@ def metric(text: str, name: str, labels: str = "") -> float:
 
 
 @contextmanager
-def deployment(folder: Path, launch: bool = False) -> Iterator[Running]:
-    """Start everything, hand it over, and stop it; the supervisor has to end with code 0."""
+def deployment(folder: Path, launch: bool = False, settings: str = "") -> Iterator[Running]:
+    """Start everything, hand it over, and stop it; the supervisor has to end with code 0.
+
+    `settings` are further lines of the task's configuration, or sections after it.
+    """
     ports = free_ports("gateway", "operations", "control", "monitor", "teacher")
     config = folder / "stillgate.toml"
-    config.write_text(CONFIGURATION.format(**ports, launch=str(launch).lower()))
+    config.write_text(CONFIGURATION.format(**ports, launch=str(launch).lower()) + settings)
     teacher = subprocess.Popen(
         [sys.executable, "-m", "tests.end_to_end.keyword_teacher", str(ports["teacher"])]
     )
