@@ -20,6 +20,7 @@ from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, ProposalRo
 from monitor.references import certificate_thresholds
 
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+HOLDS = "holds"  # state of a certified slice that nothing has voided
 CONTROL = "control"  # the process whose heartbeat tells of webhooks
 
 
@@ -47,8 +48,8 @@ def certificate_metrics(session: Session, configuration: Configuration, most: in
     labels = ["task", "artifact"]
     text = "Confidence from which a student may serve a slice, by its certificate."
     thresholds = GaugeMetricFamily("stillgate_certificate_threshold_ratio", text, labels=[*labels, "slice"])
-    text = "Slices that a student is certified for; a student without a readable certificate has none."
-    certified = GaugeMetricFamily("stillgate_certified_slices", text, labels=labels)
+    text = "Slices that a student was certified for, by whether its certificate still holds there."
+    certified = GaugeMetricFamily("stillgate_certified_slices", text, labels=[*labels, "state"])
     text = "Disagreement with the teacher that the certificate allows."
     allowed = GaugeMetricFamily("stillgate_certificate_disagreement_limit_ratio", text, labels=["task"])
     for task in configuration.task:
@@ -60,7 +61,7 @@ def certificate_metrics(session: Session, configuration: Configuration, most: in
             found = certificate_thresholds(
                 configuration.deployment.data_directory, artifact, student.manifest_digest
             )
-            certified.add_metric([task.name, artifact], len(found))
+            certified.add_metric([task.name, artifact, HOLDS], len(found))
             for name in sorted(found, key=lambda name: (name != OVERALL, name))[:most]:
                 thresholds.add_metric([task.name, artifact, name], found[name])
     yield from (thresholds, certified, allowed)

@@ -43,7 +43,12 @@ ROWS = (
                 "Certified slices",
                 "The student may serve these.",
                 "none",
-                ((f"sum by (artifact) (stillgate_certified_slices{{{OF_TASK}}})", "{{artifact}}"),),
+                (
+                    (
+                        f'sum by (artifact) (stillgate_certified_slices{{{OF_TASK}, state="holds"}})',
+                        "{{artifact}}",
+                    ),
+                ),
                 "stat",
                 4,
             ),

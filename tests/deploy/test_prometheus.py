@@ -46,8 +46,10 @@ def _serve_with_a_student(running: Running) -> None:
     tiny = tiny_artifact(running.data, CLASSES, task=TASK, keywords=KEYWORDS, thresholds=thresholds)
     control = open_control_file(running.data)
     register(control, tiny, task=TASK, stage=Stage.SHADOW)
-    running.ask("alpha twist")
-    wait_for(lambda: running.answers_of(tiny.artifact), "the student answers in shadow")
+    wait_for(
+        lambda: running.ask("alpha twist") and running.answers_of(tiny.artifact),
+        "the student answers in shadow",
+    )
     set_stage(control, tiny.artifact, Stage.CANARY, 0.5, task=TASK)
     control.dispose()
 
@@ -130,7 +132,7 @@ def test_both_targets_are_scraped(prometheus: str) -> None:
     assert {series["metric"]["job"] for series in up} == {"stillgate-gateway", "stillgate-monitor"}
 
 
-@pytest.mark.parametrize("query", queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
+@pytest.mark.parametrize("query", list(queries()), ids=lambda query: f"{query.dashboard}: {query.panel}")
 def test_every_panel_shows_something(prometheus: str, query: Query) -> None:
     """Its expression is evaluated without an error, and has a number where there ought to be one."""
     expression = as_grafana_asks(query.expression)
