@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway.audit import AuditDrop
@@ -81,6 +81,7 @@ class Metrics:
     """What the gateway counts itself."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a series more for each of a counter's, and nobody asks for it
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.duration = Durations(DURATION_BUCKETS)

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import typer
 
+from gateway.control.delivery import SecretUnusable, secret_of
 from gateway.upstream import UpstreamUnusable
 from gateway.upstream.settings import settings_of
-from ledger.configuration import Configuration, TaskSection
+from ledger.configuration import Configuration, TaskSection, WebhookSection
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
 from stillgate.supervisor import taken
@@ -83,12 +84,25 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
             'gateway.durability = "best_effort": a power cut loses exchanges that were written; "durable" loses'
             " at most the last 20 ms",
         )
+    for webhook in configuration.webhook:
+        yield from _webhook(webhook)
     for task in configuration.task:
         yield from _teacher(task)
         yield from _dialect(task)
         yield from _storing(task)
         yield from _training(task)
         yield from _persons(task)
+
+
+def _webhook(webhook: WebhookSection) -> Iterator[Finding]:
+    try:
+        secret = secret_of(webhook)
+    except SecretUnusable as error:
+        yield Finding(Weight.WARNING, f"webhook {webhook.name}: {error}; until then its events wait")
+        return
+    if secret is None:
+        text = "has no secret: its receiver cannot tell our events from anybody's; give secret_file"
+        yield Finding(Weight.WARNING, f"webhook {webhook.name} {text}")
 
 
 def listens(configuration: Configuration) -> list[str]:

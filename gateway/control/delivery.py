@@ -45,25 +45,31 @@ class SecretUnusable(Exception):
     """The secret of a webhook cannot be read."""
 
 
-def client_of(section: WebhookSection) -> httpx.Client:
-    """Raises OSError when ca_file cannot be read. No redirects: events go to the url and nowhere else."""
-    verify: ssl.SSLContext | bool = False
-    if section.url.startswith("https:"):
-        verify = ssl.create_default_context(cafile=section.ca_file)
-    return httpx.Client(verify=verify, timeout=section.timeout_seconds, trust_env=False)
+def attempt(section: WebhookSection, event: Mapping[str, Any]) -> Attempt:
+    """POST the event on a connection of its own; the body of the answer is not read.
 
-
-def attempt(client: httpx.Client, section: WebhookSection, event: Mapping[str, Any]) -> Attempt:
-    """POST the event; the body of the answer is not read."""
+    No redirects and no proxies: events go to the url and nowhere else. Certificates and secret are read anew.
+    """
     try:
         body = orjson.dumps(event)
         headers = {"content-type": CONTENT_TYPE, **_signed(section, event["id"], body)}
-        with client.stream("POST", section.url, content=body, headers=headers) as response:
+        with (
+            httpx.Client(verify=_trust(section), timeout=section.timeout_seconds, trust_env=False) as client,
+            client.stream("POST", section.url, content=body, headers=headers) as response,
+        ):
             return judge(response.status_code, response.headers.get("retry-after", ""))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Attempt(Outcome.FAILED, f"{type(error).__name__}: {error}")
+    except OSError as error:
+        return Attempt(Outcome.FAILED, f"ca_file = {section.ca_file} cannot be used: {error}")
     except SecretUnusable as error:
         return Attempt(Outcome.FAILED, str(error))
+
+
+def _trust(section: WebhookSection) -> ssl.SSLContext | bool:
+    if section.url.startswith("https:"):
+        return ssl.create_default_context(cafile=section.ca_file)
+    return False
 
 
 def judge(status: int, retry_after: str) -> Attempt:
@@ -77,7 +83,7 @@ def judge(status: int, retry_after: str) -> Attempt:
 
 def pause_seconds(failures: int, retry_after_seconds: float) -> float:
     """After so many failures in a row: doubling, jittered by half so that receivers are not met by all at once."""
-    longest = min(MOST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 16))
+    longest = min(MOST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
     return max(retry_after_seconds, longest * random.uniform(0.5, 1))
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, func, select
 
-from gateway.control.delivery import Outcome, attempt, client_of, pause_seconds
+from gateway.control.delivery import Outcome, attempt, pause_seconds
 from gateway.control.events import event_of, tells
 from ledger.clock import now_us
 from ledger.configuration import Configuration, WebhookSection
@@ -46,7 +46,6 @@ class Webhook:
         self.name, self._section, self._writing = section.name, section, writing
         self._deployment = configuration.deployment.name
         self._reading, self._glance = open_control_file_read_only(directory), Glance(directory)
-        self._client = client_of(section)
         self._position = self._saved = -1  # of the audit log; -1: not read yet
         self._mark: Mark | None = None
         self._failures, self._failing_since = 0, 0.0
@@ -70,7 +69,6 @@ class Webhook:
             except Exception:  # whatever it is, the other events and webhooks go on
                 logger.exception("Webhook %s failed and goes on action=webhook_defect", self.name)
                 pause = LOOK_SECONDS
-        self._client.close()
         self._glance.close()
         self._reading.dispose()
 
@@ -88,7 +86,7 @@ class Webhook:
             return self._drop(
                 row, Dropped.EXPIRED, f"no attempt succeeded in {self._section.give_up_seconds:g} s"
             )
-        tried = attempt(self._client, self._section, event_of(row, self._deployment))
+        tried = attempt(self._section, event_of(row, self._deployment))
         if tried.outcome is Outcome.REFUSED:
             return self._drop(row, Dropped.REFUSED, tried.reason)
         if tried.outcome is Outcome.FAILED:
@@ -168,7 +166,7 @@ def _start(session: Session, reader: str) -> int:
 def start_webhooks(
     configuration: Configuration, writing: Engine, stopping: threading.Event
 ) -> tuple[Webhook, ...]:
-    """Deliver until told to stop; an attempt that is in progress then is not waited for. Raises OSError."""
+    """Deliver until told to stop; an attempt that is in progress then is not waited for."""
     webhooks = tuple(Webhook(section, configuration, writing) for section in configuration.webhook)
     for webhook in webhooks:
         name = f"webhook-{webhook.name}"

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,9 @@ def _label(running: Running) -> None:
     """True labels for exchanges that became pairs in shadow, and one request that is none."""
     labels = [{"exchange_id": f"g0-{n}", "input_index": 0, "label": "alpha"} for n in range(1, 40)]
     running.api("POST", "/labels", json={"labels": labels}).raise_for_status()
-    httpx.request("get", running.url("gateway") + "/predict")
+    with socket.create_connection(("127.0.0.1", running.ports["gateway"])) as connection:
+        connection.sendall(b"no HTTP at all\r\n\r\n")
+        connection.recv(4096)
 
 
 @contextmanager

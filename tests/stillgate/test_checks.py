@@ -151,3 +151,14 @@ def test_a_certificate_file_that_is_missing_stops_the_start(tmp_path: Path) -> N
     (sentence,) = _said(path, Weight.ERROR)
     assert "task.teacher.ca_file" in sentence
     assert str(tmp_path / "absent.pem") in sentence
+
+
+def test_a_webhook_whose_secret_cannot_be_used_is_a_warning(tmp_path: Path) -> None:
+    """The sentence says how to make one."""
+    path, _ = load_from(tmp_path)
+    (tmp_path / "secret").write_text("hunter2")
+    section = '\n[[webhook]]\nname = "pager"\nurl = "http://127.0.0.1:1/"\nsecret_file = "secret"\n'
+    path.write_text(path.read_text() + section)
+    (said,) = [sentence for sentence in _said(path, Weight.WARNING) if "pager" in sentence]
+    assert "whsec_" in said
+    assert "hunter2" not in said
