@@ -152,6 +152,12 @@ def test_every_recorded_ratio_has_a_value(prometheus: str, rule: dict[str, Any])
     assert all(0 <= value <= 1 for value in found)
 
 
+def test_the_webhook_heard_of_the_students_stages(prometheus: str) -> None:
+    """The control process delivers, the monitor says so: shadow, then canary."""
+    expression = 'stillgate_webhook_delivered_total{webhook="pager"} >= 2'
+    wait_for(lambda: asked(prometheus, expression), expression, 20)
+
+
 def test_no_alert_fires_on_a_deployment_that_is_well(prometheus: str) -> None:
     """Every rule is evaluated without an error."""
     groups = httpx.get(prometheus + "/api/v1/rules").json()["data"]["groups"]

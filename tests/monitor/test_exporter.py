@@ -9,12 +9,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from ledger.clock import now_us
-from ledger.control_file import open_control_file_read_only
+from ledger.control_file import open_control_file_read_only, transaction
 from ledger.exchange_file import ExchangeFile
 from ledger.gateway_beats import beat_path, leave_beat
+from ledger.heartbeats import leave_heartbeat
+from ledger.jobs import JobCause, JobStatus, claim_job, create_job, finish_job
+from ledger.stages import Stage
+from ledger.tables import AlarmRow
 from monitor.cycle import run_cycle
 from monitor.exporter import SLICES_A_TASK, ControlFileCollector
-from tests.monitor.world import add_student, build_configuration, shadowed
+from tests.monitor.world import add_student, build_configuration, set_stage, shadowed
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
@@ -101,3 +105,56 @@ def test_the_age_of_a_gateways_last_sign_of_life_is_exposed(
     leave_beat(beat_path(tmp_path, "g0"))
 
     assert 0 <= scraped(registry)["stillgate_gateway_beat_age_seconds", ("g0",)] < 60
+
+
+def test_jobs_that_ended_and_people_who_wait_are_exposed(
+    tmp_path: Path, engine: Engine, registry: CollectorRegistry
+) -> None:
+    """Every ending is there at zero before the first; ages exist only while something is open."""
+    before = scraped(registry)
+    assert before["stillgate_last_job_failed", ("desk",)] == 0
+    assert not any(name == "stillgate_open_job_age_seconds" for name, _ in before)
+    with transaction(engine) as session:
+        job = create_job(session, "desk", JobCause.BY_HAND, "olga")
+        assert job.id is not None
+        claim_job(session, "w")
+    assert 0 <= scraped(registry)["stillgate_open_job_age_seconds", ("desk",)] < 60
+    with transaction(engine) as session:
+        finish_job(session, job.id, "w", JobStatus.FAILED, ["too few rows"])
+
+    after = scraped(registry)
+    assert after["stillgate_last_job_failed", ("desk",)] == 1
+    assert not any(name == "stillgate_open_job_age_seconds" for name, _ in after)
+    endings = {
+        labels: value for (name, labels), value in after.items() if name == "stillgate_jobs_ended_total"
+    }
+    assert sorted(endings.values()) == [0, 0, 1]
+
+
+def test_an_alarm_stands_while_its_student_answers(
+    tmp_path: Path, engine: Engine, registry: CollectorRegistry
+) -> None:
+    """Its slices are counted once each; a student that is rolled back has no series."""
+    artifact = add_student(engine, tmp_path, {"all": (600, 570)}).artifact
+    with transaction(engine) as session:
+        for name in ("all", "all", "area=a"):
+            alarm = AlarmRow(
+                task="desk", slice=name, artifact=artifact, at_us=1, decision="cooldown", receipt={}
+            )
+            session.add(alarm)
+    assert scraped(registry)["stillgate_standing_alarms", ("desk", artifact)] == 2
+    set_stage(engine, artifact, Stage.ROLLED_BACK)
+    assert not any(name == "stillgate_standing_alarms" for name, _ in scraped(registry))
+
+
+def test_webhooks_are_exposed_as_the_control_process_tells(
+    engine: Engine, registry: CollectorRegistry
+) -> None:
+    """With every reason of a drop."""
+    account = {"delivered": 3, "dropped": {"full": 2, "expired": 0}, "waiting": 1, "failing_seconds": 4.5}
+    with transaction(engine) as session:
+        leave_heartbeat(session, "control", {"webhooks": {"pager": account}})
+    text = generate_latest(registry).decode()
+    assert 'stillgate_webhook_delivered_total{webhook="pager"} 3.0' in text
+    assert 'stillgate_webhook_dropped_total{webhook="pager",reason="full"} 2.0' in text
+    assert 'stillgate_webhook_failing_seconds{webhook="pager"} 4.5' in text

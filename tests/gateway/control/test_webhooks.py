@@ -60,9 +60,9 @@ def configured(folder: Path, url: str, settings: str = "") -> Configuration:
     return load(write_configuration(folder, CONFIGURATION + section))
 
 
-def saved_position(engine: Engine) -> int | None:
+def saved_position(engine: Engine, name: str = "pager") -> int | None:
     with transaction(engine) as session:
-        row = session.get(CursorRow, ("webhook:pager", "audit"))
+        row = session.get(CursorRow, (f"webhook:{name}", "audit"))
         return row.position if row else None
 
 
@@ -150,6 +150,23 @@ def test_a_receiver_that_fails_hangs_and_recovers_gets_everything_in_order(
         "waiting": 0,
         "failing_seconds": 0.0,
     }
+
+
+def test_a_receiver_that_hangs_holds_up_no_other(tmp_path: Path, engine: Engine, peer: EvilPeer) -> None:
+    """Each has a thread and a cursor of its own."""
+    peer.at["/hang"] = stalled(answer(b""), 0)
+    other = f'\n[[webhook]]\nname = "stuck"\nurl = "{peer.url}/hang"\ntimeout_seconds = 60\n'
+    stop = threading.Event()
+    pager, stuck = start_webhooks(configured(tmp_path, peer.url, other), engine, stop)
+    wait_until(
+        lambda: saved_position(engine, "pager") is not None and saved_position(engine, "stuck") is not None
+    )
+    for _ in range(3):
+        happen(engine)
+    wait_until(lambda: pager.account()["delivered"] == 3)
+    assert stuck.account()["delivered"] == 0
+    wait_until(lambda: stuck.account()["waiting"] > 0)
+    stop.set()
 
 
 def test_an_event_that_the_receiver_refuses_is_dropped_and_counted(
