@@ -74,7 +74,7 @@ def _placed(rows: Sequence[Row]) -> list[dict[str, Any]]:
             {"id": len(placed) + 1, "type": "row", "title": row.title, "gridPos": grid, "panels": []}
         )
         top, left = top + 1, 0
-        height = 4 if all(panel.kind == "stat" for panel in row.panels) else 8
+        height = 8 if any(panel.kind == "timeseries" for panel in row.panels) else 4
         for panel in row.panels:
             if left + panel.columns > WIDTH:
                 top, left = top + height, 0

@@ -15,7 +15,7 @@ ROWS = (
                 6,
             ),
             Panel(
-                "Parts that do not work",
+                "Parts that do not work now",
                 "For any part but the teacher, callers are served all the same.",
                 "none",
                 (("sum(stillgate_degraded)", "parts"),),
@@ -57,12 +57,9 @@ ROWS = (
             ),
             Panel(
                 "Requests in flight",
-                "At the limit the next one is refused with 503.",
-                "none",
-                (
-                    ("stillgate_inflight_requests", "{{instance}}"),
-                    ("stillgate_inflight_requests_limit", "limit {{instance}}"),
-                ),
+                "Share of the limit; at 100 % the next one is refused with 503.",
+                "percentunit",
+                (("stillgate_inflight_requests / stillgate_inflight_requests_limit", "{{instance}}"),),
             ),
             Panel(
                 "Duration",
@@ -131,12 +128,9 @@ ROWS = (
             ),
             Panel(
                 "Waiting to be written",
-                "A full queue loses exchanges.",
-                "bytes",
-                (
-                    ("stillgate_record_queue_bytes", "{{instance}}"),
-                    ("stillgate_record_queue_limit_bytes", "limit {{instance}}"),
-                ),
+                "Share of the queue's limit; a full queue loses exchanges.",
+                "percentunit",
+                (("stillgate_record_queue_bytes / stillgate_record_queue_limit_bytes", "{{instance}}"),),
             ),
             Panel(
                 "Pending exchanges",
@@ -158,7 +152,7 @@ ROWS = (
             ),
             Panel(
                 "Exchanges that can never become a pair",
-                "By reason: what the monitor and training will not see.",
+                "By reason; not_asked: the student served, and no audit was drawn.",
                 "reqps",
                 ((rate("stillgate_unpaired_total", "reason") + " > 0", "{{reason}}"),),
             ),
@@ -186,7 +180,7 @@ ROWS = (
                 "Fallbacks to the teacher",
                 "Requests of the student's arm that the teacher answered, by reason.",
                 "reqps",
-                ((rate("stillgate_fallback_total", "reason"), "{{reason}}"),),
+                ((rate("stillgate_fallback_total", "reason") + " > 0", "{{reason}}"),),
             ),
         ),
     ),
@@ -195,12 +189,12 @@ ROWS = (
         (
             Panel(
                 "Age of the last sign of life",
-                "Gateways beat every 5 s; above 15 s one hangs or died. The monitor ticks every tick_seconds.",
+                "The oldest of each minute. Processes beat every 5 s; a gateway silent for 15 s hangs or died.",
                 "s",
                 (
-                    ("stillgate_gateway_beat_age_seconds", "gateway {{gateway}}"),
-                    ("stillgate_process_beat_age_seconds", "{{process}}"),
-                    ("stillgate_monitor_tick_age_seconds", "monitor's tick"),
+                    ("max_over_time(stillgate_gateway_beat_age_seconds[1m])", "gateway {{gateway}}"),
+                    ("max_over_time(stillgate_process_beat_age_seconds[1m])", "{{process}}"),
+                    ("max_over_time(stillgate_monitor_tick_age_seconds[1m])", "monitor's tick"),
                 ),
             ),
             Panel(

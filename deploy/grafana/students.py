@@ -100,7 +100,7 @@ ROWS = (
                 "Requests of the student's arm, and audits of what it served.",
                 "reqps",
                 (
-                    (rate("stillgate_fallback_total", "reason"), "{{reason}}"),
+                    (rate("stillgate_fallback_total", "reason") + " > 0", "{{reason}}"),
                     ("sum(rate(stillgate_audits_total[$__rate_interval]))", "audit"),
                 ),
             ),
