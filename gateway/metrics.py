@@ -49,6 +49,7 @@ class Gauges:
     record_queue_bytes: int
     record_queue_limit_bytes: int
     shadow_queue_inputs: int
+    tasks: tuple[str, ...]  # of the configuration
     revisions: dict[str, int]  # task -> stage revision
     stages: tuple[tuple[str, str, Stage, float], ...]  # task, artifact, stage, share
     upstreams: tuple[UpstreamAccount, ...]
@@ -81,7 +82,8 @@ class Metrics:
     """What the gateway counts itself."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a series more for each of a counter's, and nobody asks for it
+        # a series more for each of a counter's, and nobody asks for it
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left its types out
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.duration = Durations(DURATION_BUCKETS)
@@ -126,7 +128,7 @@ class _OnRequest:
         yield metrics.duration.family("stillgate_request_duration_seconds", text)
         text = "Duration of a request less what was waited for: the caller, the teacher, the student."
         yield metrics.overhead.family("stillgate_overhead_seconds", text)
-        yield _served(metrics.served, gauges.revisions)
+        yield _served(metrics.served, gauges.tasks)
         yield _counted("outcomes", "Requests by how they ended.", "outcome", metrics.outcomes.items())
         text = "Requests and connections that were refused before they were started requests."
         yield _counted("connections_refused", text, "reason", gauges.refused.items())

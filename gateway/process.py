@@ -225,6 +225,7 @@ class GatewayProcess:
             self._recorder.queued_bytes,
             section.record_queue_bytes,
             self._shadowing.inputs,
+            tuple(task.name for task in self._reload.configuration.task),
             {task: stages.revision for task, stages in snapshot.stages.items()},
             tuple(
                 (task, artifact, stage, share)

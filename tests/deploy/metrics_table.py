@@ -62,6 +62,7 @@ def gateway_families() -> list[Family]:
         record_queue_bytes=0,
         record_queue_limit_bytes=1,
         shadow_queue_inputs=0,
+        tasks=(),
         revisions={},
         stages=(),
         upstreams=(),

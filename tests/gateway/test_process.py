@@ -212,7 +212,7 @@ def test_metrics_of_a_request(running: Running) -> None:
     running.settled()
     after = running.metrics()
     for name in (
-        'stillgate_served_total{task="desk",served_by="teacher"}',
+        'stillgate_served_total{served_by="teacher",task="desk"}',
         'stillgate_outcomes_total{outcome="complete"}',
         "stillgate_request_duration_seconds_count",
         "stillgate_requests_total",

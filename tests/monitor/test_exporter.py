@@ -156,5 +156,5 @@ def test_webhooks_are_exposed_as_the_control_process_tells(
         leave_heartbeat(session, "control", {"webhooks": {"pager": account}})
     text = generate_latest(registry).decode()
     assert 'stillgate_webhook_delivered_total{webhook="pager"} 3.0' in text
-    assert 'stillgate_webhook_dropped_total{webhook="pager",reason="full"} 2.0' in text
+    assert 'stillgate_webhook_dropped_total{reason="full",webhook="pager"} 2.0' in text
     assert 'stillgate_webhook_failing_seconds{webhook="pager"} 4.5' in text
