@@ -28,7 +28,7 @@ GATEWAY_READS = ("task", "gateway", "student", "monitor")
 # the distill worker reads the file anew for each job
 RESTARTED_FOR = {
     "student": ("student", "task"),
-    "control": ("gateway", "student", "monitor", "task"),
+    "control": ("gateway", "student", "monitor", "task", "webhook"),
     "monitor": ("monitor", "task"),
 }
 

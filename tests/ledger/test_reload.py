@@ -29,6 +29,12 @@ CHANGES = {
         ["deployment.data_directory"],
         None,
     ),
+    "a receiver of webhooks": (
+        "[[task]]",
+        '[[webhook]]\nname = "pager"\nurl = "http://127.0.0.1:1/"\n\n[[task]]',
+        [],
+        {"control"},
+    ),
     "nothing": ("", "", [], set()),
 }
 
@@ -44,7 +50,7 @@ def test_a_change(file: Path, name: str) -> None:
     old_text, new_text, fixed, processes = CHANGES[name]
     old = load(file)
     assert old_text in file.read_text()
-    file.write_text(file.read_text().replace(old_text, new_text))
+    file.write_text(file.read_text().replace(old_text, new_text, 1))
     new: Configuration = load(file)
     if processes is None:
         assert set(takes_restart(old, new)) >= set(fixed[:1])
