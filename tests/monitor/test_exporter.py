@@ -34,7 +34,7 @@ def registry(tmp_path: Path, engine: Engine) -> Iterator[CollectorRegistry]:
 
 def scraped(registry: CollectorRegistry) -> Samples:
     """Every exposed value by metric name and label values (task, artifact, slice), as a scraper reads it."""
-    order = ("task", "artifact", "slice", "reason", "gateway")
+    order = ("task", "artifact", "slice", "reason", "gateway", "status")
     return {
         (sample.name, tuple(sample.labels[name] for name in order if name in sample.labels)): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())
