@@ -47,7 +47,7 @@ class _Inputs:
 
     words: list[list[int]]
     digests: list[list[str]]
-    texts: list[list[str]]
+    texts: list[list[str]]  # none at all where no rule reads them
     teacher: list[list[Any]]
     student: list[list[Any]]
 
@@ -61,7 +61,7 @@ class _Inputs:
             index=np.arange(len(row)) - first,
             words=list(chain.from_iterable(self.words)),
             digests=list(chain.from_iterable(self.digests)),
-            texts=_padded(self.texts, counts, ""),
+            texts=_padded(self.texts, counts, "") if self.texts else [""] * len(row),
             teacher=plain(_padded(self.teacher, counts, ObservationError.ABSENT)),
             student=plain(_padded(self.student, counts, ObservationError.ABSENT)),
         )
@@ -133,7 +133,7 @@ def _decoded(rows: Sequence[Answered]) -> _Inputs:
     return _Inputs(
         words=decoded([row.input_words for row in rows]),
         digests=decoded([row.input_digests for row in rows]),
-        texts=decoded([row.inputs for row in rows]),
+        texts=decoded([row.inputs for row in rows]) if {row.inputs for row in rows} != {NOTHING} else [],
         teacher=decoded([row.teacher for row in rows]),
         student=decoded([row.observations for row in rows]),
     )
