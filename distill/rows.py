@@ -13,7 +13,7 @@ from ledger.configuration import TaskSection
 from ledger.exchange import TEACHER, Answer, Exchange, Outcome
 from ledger.exchange_file import answers_of, exchange_paths, exchanges_of_task, reading
 from ledger.observation import Observation
-from ledger.slices import Subject, slices_of
+from ledger.slices import slices_of, subject_of
 
 
 class Unusable(StrEnum):
@@ -106,7 +106,6 @@ def _unusable(exchange: Exchange, index: int, teacher: Observation, task: TaskSe
 
 
 def _row(exchange: Exchange, index: int, teacher: Observation, task: TaskSection) -> Row:
-    subject = Subject(exchange.attributes, exchange.input_words[index], task.classes[teacher.top])
     return Row(
         digest=exchange.input_digests[index],
         exchange_id=exchange.exchange_id,
@@ -114,7 +113,7 @@ def _row(exchange: Exchange, index: int, teacher: Observation, task: TaskSection
         at_us=exchange.started_at_us,
         text=exchange.inputs[index],
         teacher=teacher,
-        slices=slices_of(task.rules, subject),
+        slices=slices_of(task.rules, subject_of(exchange, index, task.classes[teacher.top])),
         inclusion=exchange.inclusion,
         repeats=1,
     )

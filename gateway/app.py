@@ -59,7 +59,8 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns, started_at_us = time.perf_counter_ns(), now_us()
-        passage = Passage(self._name, self._routes.of(scope["raw_path"]), self._recorder.begin())
+        route = self._routes.of(scope["raw_path"])
+        passage = Passage(self._name, route, self._recorder.begin(), started_at_us)
         if self._tracing is not None:
             passage.span = self._tracing.begin(scope["method"], passage.route.name, scope["headers"])
         self.in_flight += 1
@@ -67,7 +68,7 @@ class Gateway:
             if self._commits is not None:
                 if passage.sequence is None or self._recorder.failing:
                     return await self._refuse(passage, send, NOT_RECORDED)
-                send = self._withholding(self._commits, passage, send, started_ns, started_at_us)
+                send = self._withholding(self._commits, passage, send, started_ns)
             await self._answer(passage, scope, receive, send)
         except ResponseWithheld:
             passage.outcome = Outcome.UPSTREAM_TRUNCATED
@@ -81,7 +82,7 @@ class Gateway:
             await self._fail(passage, send)
         finally:
             self.in_flight -= 1
-            self._end(passage, started_at_us, time.perf_counter_ns() - started_ns)
+            self._end(passage, time.perf_counter_ns() - started_ns)
 
     async def _answer(self, passage: Passage, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._read_head(passage, scope)
@@ -171,9 +172,7 @@ class Gateway:
         passage.outcome, passage.status = outcome, refused.status
         await send_refusal(send, refused, passage.own_headers())
 
-    def _withholding(
-        self, commits: Commits, passage: Passage, send: Send, started_ns: int, started_at_us: int
-    ) -> Send:
+    def _withholding(self, commits: Commits, passage: Passage, send: Send, started_ns: int) -> Send:
         """A send that lets the end of the response pass when its exchange is on the disk."""
         assert passage.sequence is not None
         sequence = passage.sequence
@@ -181,7 +180,7 @@ class Gateway:
         async def record() -> bool:
             passage.recorded = True
             duration_us = (time.perf_counter_ns() - started_ns) // 1000
-            captured = capture(passage, sequence, started_at_us, duration_us)
+            captured = capture(passage, sequence, duration_us)
             return self._recorder.put(captured) and await commits.of(sequence)
 
         return withholding(send, record, lambda: self._refuse(passage, send, NOT_RECORDED))
@@ -196,7 +195,7 @@ class Gateway:
     def _kept(self, body: bytes) -> Body:
         return Body(body) if len(body) <= self._kept_body else Body(b"", too_large=True)
 
-    def _end(self, passage: Passage, started_at_us: int, duration_ns: int) -> None:
+    def _end(self, passage: Passage, duration_ns: int) -> None:
         self._duration.observe(duration_ns / 1e9)
         self._overhead.observe((duration_ns - passage.waited_ns) / 1e9)
         self._outcomes[passage.outcome] += 1
@@ -210,4 +209,4 @@ class Gateway:
             self._recorder.lose(Drop.SHUTDOWN)
             return
         # parsed once the response has left: what was sent above is written at the end of the loop's turn
-        self._soon(self._recorder.put, capture(passage, passage.sequence, started_at_us, duration_ns // 1000))
+        self._soon(self._recorder.put, capture(passage, passage.sequence, duration_ns // 1000))

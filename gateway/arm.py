@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.amending import amended_body
@@ -19,6 +19,7 @@ from gateway.shadow import checked
 from gateway.stages import Serving, Snapshot
 from ledger.clock import now_us
 from ledger.exchange import Arm, Fallback, Outcome, ServedBy, Unpaired
+from ledger.languages import languages_are_ready
 from ledger.observation import Observation
 from student.client import StudentClient
 from student.wire import Refusal
@@ -92,7 +93,7 @@ class StudentArm:
         seen = self._recorder.forms.get((route.name, asked.shape))
         if seen is None:  # this teacher has not yet been seen to answer a request of this shape
             return Fallback.FORM_UNKNOWN
-        thresholds = applied_thresholds(route.rules, serving.thresholds, passage.attributes, asked.texts)
+        thresholds = _thresholds(passage, request, serving, asked.texts)
         if thresholds is None:
             return Fallback.UNCERTIFIED_SLICE
         said = await self._ask(passage, serving.artifact, asked)
@@ -132,6 +133,17 @@ class StudentArm:
                     request.body if amendment is None else amendment.body,
                 )
             )
+
+
+def _thresholds(
+    passage: Passage, request: Request, serving: Serving, texts: Sequence[str]
+) -> list[float] | None:
+    """From the same attributes, texts and time that are recorded; None while the languages are being loaded."""
+    route = passage.route
+    if len(route.counted_rules) < len(route.rules) and not languages_are_ready():
+        return None
+    attributes = {**passage.attributes, **route.attributes_in(request.body)}
+    return applied_thresholds(route.rules, serving.thresholds, attributes, texts, passage.started_at_us)
 
 
 def _read(passage: Passage, request: Request) -> Asked | Fallback:

@@ -128,6 +128,7 @@ def build(gateway: str, captured: Captured) -> Built:
     texts = asked.texts if isinstance(asked, Asked) else ()
     kept = texts if captured.route.keeps_inputs else ("",) * len(texts)
     assignment, sequence = captured.assignment, captured.sequence
+    in_body = captured.route.attributes_in(captured.request.content)
     exchange = Exchange(
         sequence,
         exchange_id(gateway, sequence),
@@ -145,7 +146,7 @@ def build(gateway: str, captured: Captured) -> Built:
         assignment.drawn,
         captured.fallback,
         answered if isinstance(answered, Unpaired) else None,
-        captured.attributes,
+        {**captured.attributes, **in_body} if in_body else captured.attributes,
         kept,
         tuple([len(text.split()) for text in texts]),
         tuple([digest_of(text) for text in texts]),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.captured import Built
-from ledger.exchange import Exchange
 from ledger.slices import SliceRule, Subject, slices_of
 
 MAX_SLICES = 50  # of a student; what further slices hold is counted under OTHER
@@ -86,18 +85,18 @@ class Coverage:
 
 
 def slices_of_exchange(built: Built, rules: Sequence[SliceRule], classes: Sequence[str]) -> Sequence[str]:
-    """The slices of all its inputs; those that its headers tell alone where the inputs could not be read."""
+    """The slices of all its inputs; those that hold for the request as a whole where these could not be read."""
     exchange = built.exchange
     if not exchange.input_words:
-        headers = [rule for rule in rules if rule.kind == "header"]
-        return slices_of(headers, Subject(exchange.attributes, 0))
-    names = [
-        slices_of(rules, _subject(exchange, index, classes)) for index in range(len(exchange.input_words))
-    ]
+        whole = [rule for rule in rules if rule.holds_for_all_inputs]
+        return slices_of(whole, Subject(exchange.attributes, 0, at_us=exchange.started_at_us))
+    names = [slices_of(rules, _subject(built, index, classes)) for index in range(len(exchange.input_words))]
     return names[0] if len(names) == 1 else tuple(dict.fromkeys(name for some in names for name in some))
 
 
-def _subject(exchange: Exchange, index: int, classes: Sequence[str]) -> Subject:
+def _subject(built: Built, index: int, classes: Sequence[str]) -> Subject:
+    exchange = built.exchange
     teacher = exchange.teacher[index] if index < len(exchange.teacher) else None
     top = classes[teacher.top] if teacher is not None and teacher.probabilities is not None else None
-    return Subject(exchange.attributes, exchange.input_words[index], top)
+    words, text = exchange.input_words[index], built.texts[index]
+    return Subject(exchange.attributes, words, top, text, exchange.started_at_us)

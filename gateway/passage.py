@@ -46,13 +46,15 @@ class Passage:
         "sequence",
         "served_by",
         "span",
+        "started_at_us",
         "status",
         "subject",
         "waited_ns",
     )
 
-    def __init__(self, gateway: str, route: Route, sequence: int | None) -> None:
+    def __init__(self, gateway: str, route: Route, sequence: int | None, started_at_us: int) -> None:
         self.gateway, self.route, self.sequence = gateway, route, sequence
+        self.started_at_us = started_at_us
         self.outcome = Outcome.REFUSED
         self.status = 0
         self.served_by = ServedBy.GATEWAY
@@ -78,12 +80,12 @@ class Passage:
         return [(EXCHANGE_HEADER, exchange_id(self.gateway, self.sequence).encode()), served_by]
 
 
-def capture(passage: Passage, sequence: int, started_at_us: int, duration_us: int) -> Captured:
+def capture(passage: Passage, sequence: int, duration_us: int) -> Captured:
     """Freeze what is known of an ended request."""
     return Captured(
         sequence,
         passage.route,
-        started_at_us,
+        passage.started_at_us,
         duration_us,
         passage.outcome,
         passage.status,

@@ -8,10 +8,13 @@ from urllib.parse import quote
 from gateway.dialects import dialect_of
 from gateway.dialects.dialect import Asked, Dialect
 from gateway.headers import RawHeaders
+from gateway.places import head_document, text_at
 from gateway.upstream import Pool, Pools
 from ledger.configuration import Configuration, TaskSection
 from ledger.exchange import Unpaired
+from ledger.pointers import Pointer, parse_pointer
 from ledger.redaction import Redactor, redactor, unredacted
+from ledger.slice_values import MAX_VALUE_LENGTH
 from ledger.slices import SliceRule
 from ledger.subjects import KEY_FILE, pseudonym, subject_key
 
@@ -45,7 +48,9 @@ class Route:
     version_header: bytes | None  # of a response: tells the teacher's version
     dialect: Dialect
     rules: tuple[SliceRule, ...]
+    counted_rules: tuple[SliceRule, ...]  # those cheap enough to be asked about every exchange
     recorded_headers: frozenset[bytes]
+    recorded_places: tuple[tuple[str, Pointer], ...]  # in request bodies, each as it is written and parsed
     classes: tuple[str, ...]
     keeps_inputs: bool
     redact: Redactor
@@ -67,6 +72,18 @@ class Route:
         if not attributes or self.redact is unredacted:
             return attributes
         return {name: self.redact(value) for name, value in attributes.items()}
+
+    def attributes_in(self, body: bytes) -> Mapping[str, str]:
+        """What slice rules read in a request's body, as it is stored: redacted, and of bounded length."""
+        if not self.recorded_places:
+            return {}
+        document = head_document(body)
+        found = {name: text_at(document, place) for name, place in self.recorded_places}
+        return {
+            name: self.redact(text)[:MAX_VALUE_LENGTH]
+            for name, text in found.items()
+            if text and len(text) <= REDACTED_CHARACTERS
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +137,18 @@ def _subject_rule(task: TaskSection, configuration: Configuration) -> SubjectRul
 
 
 def _route(task: TaskSection, name: str, pools: Pools, subject: SubjectRule | None = None) -> Route:
-    headers = task.recorded_headers if name else ()
-    capture = task.capture
+    headers, places = (task.recorded_headers, task.recorded_places) if name else ((), ())
+    rules, capture = task.rules, task.capture
     return Route(
         name,
         task,
         pools.of(task.teacher),
         task.teacher.version_header.lower().encode() if task.teacher.version_header else None,
         dialect_of(task),
-        task.rules,
+        rules,
+        tuple(rule for rule in rules if not rule.is_slow),
         frozenset(name.encode() for name in headers),
+        tuple((place, parse_pointer(place)) for place in places),
         task.classes,
         capture.inputs == "text" and (capture.subject_header is None or subject is not None),
         redactor(capture.redacted),

@@ -23,10 +23,10 @@ def assign(artifact: str, subject: bytes, share: float) -> Arm:
 
 
 def applied_threshold(
-    rules: Sequence[SliceRule], thresholds: Mapping[str, float], attributes: Mapping[str, str], words: int
+    rules: Sequence[SliceRule], thresholds: Mapping[str, float], subject: Subject
 ) -> float | None:
     """The least confidence with which one input may be served; None if a slice of it has no certificate."""
-    slices = serving_slices_of(rules, Subject(attributes, words))
+    slices = serving_slices_of(rules, subject)
     if not all(name in thresholds for name in slices):
         return None
     return max(thresholds[name] for name in slices)
@@ -37,9 +37,11 @@ def applied_thresholds(
     thresholds: Mapping[str, float],
     attributes: Mapping[str, str],
     texts: Sequence[str],
+    at_us: int,
 ) -> list[float] | None:
     """One threshold for each text; None if the certificate does not cover all of them."""
-    found = [applied_threshold(rules, thresholds, attributes, len(text.split())) for text in texts]
+    subjects = [Subject(attributes, len(text.split()), None, text, at_us) for text in texts]
+    found = [applied_threshold(rules, thresholds, subject) for subject in subjects]
     return None if None in found else [threshold for threshold in found if threshold is not None]
 
 

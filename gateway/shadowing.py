@@ -105,7 +105,7 @@ class Shadowing:
         share = route.task.shadow.share
         if gap is None and not is_drawn(self._key, self._gateway, exchange.sequence, share):
             gap = ShadowDrop.NOT_SAMPLED
-        slices = slices_of_exchange(built, route.rules, route.classes)
+        slices = slices_of_exchange(built, route.counted_rules, route.classes)
         for artifact in owing:
             ticket = self.coverage.eligible(exchange.task, artifact, slices)
             asked = Asked(artifact, built.classes, exchange.sequence, built.texts, share, ticket)

@@ -14,24 +14,23 @@ from ledger.exchange import TEACHER, Origin
 
 ROWS_A_READ = 250
 NOTHING = "[]"  # the stored form of no observations
+MAX_NUMBER = 2**63 - 1  # of an answer
 
-_COLUMNS = (
+_PLAIN_COLUMNS = (
     "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
     " e.outcome, e.measured, e.unpaired, e.attributes, e.input_words, e.input_digests, e.teacher"
 )
-_AFTER = (
-    f"SELECT {_COLUMNS} FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
-    " WHERE a.number > ? ORDER BY a.number LIMIT ?"
-)
+_FROM = "FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
+_AFTER = f"{_FROM} WHERE a.number > ? AND a.number <= ? ORDER BY a.number LIMIT ?"
 _OF_EXCHANGES = (
-    f"SELECT {_COLUMNS} FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
+    f"{_FROM}"
     " WHERE a.exchange_sequence IN (SELECT value FROM json_each(?)) AND a.number <= ?"
     " ORDER BY a.exchange_sequence, a.number"
 )
 
 
 class Answered(NamedTuple):
-    """An answer beside its exchange. The last three and `observations` and `attributes` are JSON text."""
+    """An answer beside its exchange. The last four and `observations` and `attributes` are JSON text."""
 
     number: int  # order of arrival
     responder: str  # artifact id, or TEACHER
@@ -48,6 +47,7 @@ class Answered(NamedTuple):
     input_words: str
     input_digests: str
     teacher: str  # observations on the caller's path; NOTHING where the teacher was not asked
+    inputs: str = NOTHING  # the texts; NOTHING where nobody asked for them
 
     @property
     def is_live_student(self) -> bool:
@@ -57,22 +57,36 @@ class Answered(NamedTuple):
 _answered = partial(tuple.__new__, Answered)  # Answered._make without its checks: the columns are our own
 
 
-def page_after(connection: sqlite3.Connection, number: int, rows: int, size: int) -> list[Answered]:
-    """The next answers in order of arrival: at most `rows`, and about `size` bytes of observations."""
+def page_after(
+    connection: sqlite3.Connection,
+    number: int,
+    rows: int,
+    size: int,
+    upto: int = MAX_NUMBER,
+    texts: bool = False,
+) -> list[Answered]:
+    """The next answers in order of arrival: up to the number `upto`, at most `rows`, and about `size` bytes."""
     page: list[Answered] = []
-    cursor = connection.execute(_AFTER, (number, rows))
+    cursor = connection.execute(f"SELECT {_columns(texts)} {_AFTER}", (number, upto, rows))
     while size > 0 and (read := list(map(_answered, cursor.fetchmany(ROWS_A_READ)))):
         page += read
-        size -= sum(len(row.observations) + len(row.teacher) for row in read)
+        size -= sum(len(row.observations) + len(row.teacher) + len(row.inputs) for row in read)
     return page
 
 
-def answers_upto(connection: sqlite3.Connection, sequences: Sequence[int], number: int) -> list[Answered]:
+def answers_upto(
+    connection: sqlite3.Connection, sequences: Sequence[int], number: int, texts: bool = False
+) -> list[Answered]:
     """Every answer to these exchanges that had arrived by `number`, exchange by exchange, in order of arrival."""
     if not sequences:
         return []
     asked = orjson.dumps(list(sequences)).decode()
-    return list(map(_answered, connection.execute(_OF_EXCHANGES, (asked, number))))
+    rows = connection.execute(f"SELECT {_columns(texts)} {_OF_EXCHANGES}", (asked, number))
+    return list(map(_answered, rows))
+
+
+def _columns(texts: bool) -> str:
+    return f"{_PLAIN_COLUMNS}, {'e.inputs' if texts else repr(NOTHING)}"
 
 
 def decoded(texts: Sequence[str]) -> list[Any]:

@@ -3,19 +3,24 @@
 import re
 import socket
 import tomllib
+from collections.abc import Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ledger.class_texts import class_texts
+from ledger.languages import LANGUAGES
 from ledger.logs import LogFormat
+from ledger.patterns import MAX_PATTERN_CHARACTERS, pattern_problem
 from ledger.pointers import parse_pointer
 from ledger.redaction import Kind
-from ledger.slices import OVERALL, SliceRule
+from ledger.slice_values import is_time_zone
+from ledger.slices import OVERALL, RuleKind, SliceRule
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,6 +28,7 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", socket.gethostname()})
+MAX_RULES = 50  # of a task; each is asked about every exchange
 _EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 
 
@@ -75,6 +81,12 @@ def _pointer(text: str) -> str:
     return text
 
 
+def _edges(edges: tuple[int, ...]) -> tuple[int, ...]:
+    if not edges or list(edges) != sorted(set(edges)) or edges[0] < 1:
+        raise ValueError(f"{list(edges)} must be ascending edges above 0, e.g. [50, 150]")
+    return edges
+
+
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")]
 Network = IPv4Network | IPv6Network  # an address is a network of one
 Address = Annotated[str, AfterValidator(_address)]
@@ -82,6 +94,7 @@ Url = Annotated[str, AfterValidator(_url)]
 WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 JsonPointer = Annotated[str, AfterValidator(_pointer)]
+Edges = Annotated[tuple[int, ...], AfterValidator(_edges)]
 
 
 class Section(BaseModel):
@@ -267,23 +280,30 @@ class CaptureSection(Section):
 
 
 class SliceSection(Section):
+    """One rule; which key says how it divides traffic is its kind."""
+
     name: Name
     header: FieldName | None = None
-    words: tuple[int, ...] | None = None  # ascending edges
+    pointer: Annotated[JsonPointer, Field(min_length=2, max_length=200)] | None = None  # into request bodies
+    words: Edges | None = None
+    characters: Edges | None = None
+    language: Annotated[tuple[str, ...], Field(min_length=1, max_length=40)] | None = None  # ISO 639 codes
     teacher_class: bool = False
+    hours: tuple[Annotated[int, Field(ge=0, le=23)], ...] | None = None  # at which bands of the day begin
+    time_zone: str | None = None  # of hours, an IANA name such as Europe/Berlin
+    pattern: Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_CHARACTERS)] | None = None  # RE2
+    of: tuple[str, str] | None = None  # the names of two other rules
     critical: bool = False
     bar: OpenShare | None = None  # the gate's
-    max_values: int = Field(200, ge=1, le=10_000)  # of a header: further values are measured as `NAME=other`
+    max_values: int = Field(
+        200, ge=1, le=10_000
+    )  # of what callers send: further values count in `NAME=other`
     alarm_below: OpenShare | None = None  # the trigger's, where the gate saw too few rows; default: the bar
 
     @model_validator(mode="after")
     def _one_rule(self) -> "SliceSection":
-        if (self.header is not None) + (self.words is not None) + self.teacher_class != 1:
-            raise ValueError(f"slice {self.name!r} needs exactly one of header, words, teacher_class = true")
-        if self.words is not None and (
-            not self.words or list(self.words) != sorted(set(self.words)) or self.words[0] < 1
-        ):
-            raise ValueError(f"words = {list(self.words)} must be ascending edges above 0, e.g. [50, 150]")
+        self._check_kind()
+        self._check_packages()
         if self.name == OVERALL:
             raise ValueError(f"the name {OVERALL!r} is taken by the slice of everything")
         if self.critical and self.bar is None:
@@ -295,19 +315,67 @@ class SliceSection(Section):
             )
         return self
 
-    def rule(self) -> SliceRule:
-        kind: Literal["header", "words", "teacher_class"] = (
-            "header" if self.header is not None else "words" if self.words is not None else "teacher_class"
-        )
+    @property
+    def _kinds(self) -> list[RuleKind]:
+        return [kind for kind in get_args(RuleKind) if getattr(self, kind) not in (None, False)]
+
+    def _check_kind(self) -> None:
+        if len(self._kinds) != 1:
+            raise ValueError(
+                f"slice {self.name!r} needs exactly one of {', '.join(get_args(RuleKind))}; it has"
+                f" {' and '.join(self._kinds) or 'none'}"
+            )
+        if (self.hours is None) != (self.time_zone is None):
+            raise ValueError(
+                f"slice {self.name!r}: hours and time_zone belong together,"
+                ' e.g. hours = [6, 18] and time_zone = "Europe/Berlin"'
+            )
+        if self.hours is not None and (len(self.hours) < 2 or list(self.hours) != sorted(set(self.hours))):
+            raise ValueError(f"hours = {list(self.hours)} must be two or more ascending hours, e.g. [6, 18]")
+        if self.time_zone is not None and not is_time_zone(self.time_zone):
+            raise ValueError(
+                f"time_zone = {self.time_zone!r} is no time zone that this machine knows; give an IANA name such"
+                " as Europe/Berlin (the package tzdata has them where the system has none)"
+            )
+
+    def _check_packages(self) -> None:
+        """Language and pattern need packages of the extra `slices`."""
+        package = {"language": "py3langid", "pattern": "re2"}.get(self._kinds[0])
+        if package is not None and find_spec(package) is None:
+            raise ValueError(
+                f"slice {self.name!r} needs packages that are not installed: pip install 'stillgate[slices]',"
+                " or remove it"
+            )
+        unknown = sorted(set(self.language or ()) - LANGUAGES)
+        if unknown:
+            raise ValueError(
+                f"language = {unknown}: no ISO 639 code that is told apart; those are {' '.join(sorted(LANGUAGES))}"
+            )
+        problem = pattern_problem(self.pattern) if self.pattern is not None else None
+        if problem is not None:
+            raise ValueError(
+                f"pattern = {self.pattern!r} is no regular expression of RE2: {problem}; it knows no look-around"
+                " and no back references"
+            )
+
+    def rule(self, others: Sequence["SliceSection"] = ()) -> SliceRule:
+        """`others` has those that `of` names."""
         return SliceRule(
             name=self.name,
-            kind=kind,
+            kind=self._kinds[0],
             header=(self.header or "").lower(),
             word_edges=self.words or (),
             critical=self.critical,
             bar=self.bar,
-            alarm_below=self.alarm_below,
             max_values=self.max_values,
+            alarm_below=self.alarm_below,
+            pointer=self.pointer or "",
+            character_edges=self.characters or (),
+            languages=self.language or (),
+            hours=self.hours or (),
+            time_zone=self.time_zone or "UTC",
+            pattern=self.pattern or "",
+            parts=tuple(other.rule() for name in self.of or () for other in others if other.name == name),
         )
 
 
@@ -430,7 +498,7 @@ class TaskSection(Section):
     json_places: JsonSection | None = Field(None, alias="json")
     teacher: TeacherSection
     capture: CaptureSection
-    slice: tuple[SliceSection, ...] = ()
+    slice: tuple[SliceSection, ...] = Field((), max_length=MAX_RULES)
     candidate: tuple[CandidateSection, ...] = ()
     trigger: TriggerSection = TriggerSection.model_construct()
     gate: GateSection = GateSection.model_construct()
@@ -448,7 +516,23 @@ class TaskSection(Section):
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
         self._check_subject()
         self._check_dialect()
+        self._check_slices()
         return self
+
+    def _check_slices(self) -> None:
+        parts = {section.name for section in self.slice if section.of is None}
+        for section in self.slice:
+            unknown = [name for name in section.of or () if name not in parts]
+            if unknown or (section.of is not None and len(set(section.of)) < 2):
+                raise ValueError(
+                    f"slice {section.name!r}: of = {list(section.of or ())} must name two different slices of this"
+                    f" task that are no combinations themselves: {', '.join(sorted(parts))}"
+                )
+            if section.rule(self.slice).reads_text and self.capture.inputs != "text":
+                raise ValueError(
+                    f'slice {section.name!r} reads texts, and capture.inputs = "{self.capture.inputs}" stores'
+                    " none to measure it on; store them, or divide by words, a header or a pointer instead"
+                )
 
     def _check_subject(self) -> None:
         subject = (self.capture.subject_header or "").lower()
@@ -477,12 +561,17 @@ class TaskSection(Section):
 
     @property
     def rules(self) -> tuple[SliceRule, ...]:
-        return tuple(section.rule() for section in self.slice)
+        return tuple(section.rule(self.slice) for section in self.slice)
 
     @property
     def recorded_headers(self) -> tuple[str, ...]:
         """Lower-case request headers that slice rules read: the only ones that are stored."""
         return tuple({rule.header: None for rule in self.rules if rule.header})
+
+    @property
+    def recorded_places(self) -> tuple[str, ...]:
+        """Pointers into request bodies that slice rules read; what stands there is stored beside those headers."""
+        return tuple({rule.pointer: None for rule in self.rules if rule.pointer})
 
 
 class Configuration(Section):

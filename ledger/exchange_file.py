@@ -351,6 +351,13 @@ def exchange_at(connection: sqlite3.Connection, sequence: int) -> Exchange | Non
     return read_exchange(row) if row else None
 
 
+def present(connection: sqlite3.Connection, sequences: Sequence[int]) -> set[int]:
+    """Those of these exchanges that are in the file."""
+    asked = orjson.dumps(list(sequences)).decode()
+    query = "SELECT sequence FROM exchange WHERE sequence IN (SELECT value FROM json_each(?))"
+    return {sequence for (sequence,) in connection.execute(query, (asked,))}
+
+
 def exchanges_of_task(connection: sqlite3.Connection, task: str, since_us: int = 0) -> Iterator[Exchange]:
     """Exchanges of a task in the order of their sequence, started at or after `since_us`."""
     rows = connection.execute(

@@ -1,23 +1,33 @@
 """True labels: appended as they arrive, late, in any order; the last one for an input holds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from enum import StrEnum
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, delete, select
 
 from ledger.clock import now_us
 from ledger.tables import LabelRow
 
+_LAST = "SELECT label FROM label WHERE exchange_id = ? AND input_index = ? ORDER BY number DESC LIMIT 1"
+_APPEND = "INSERT INTO label (exchange_id, input_index, label, arrived_at_us, source) VALUES (?, ?, ?, ?, ?)"
 
-def append_label(session: Session, exchange_id: str, input_index: int, label: str, source: str) -> None:
-    session.add(
-        LabelRow(
-            exchange_id=exchange_id,
-            input_index=input_index,
-            label=label,
-            arrived_at_us=now_us(),
-            source=source,
-        )
-    )
+
+class Kept(StrEnum):
+    """What a label was when it arrived."""
+
+    ACCEPTED = "accepted"  # the first of its input
+    CORRECTED = "corrected"  # it takes the place of another one
+    DUPLICATE = "duplicate"  # what is known already: nothing is appended
+
+
+def keep_label(session: Session, exchange_id: str, input_index: int, label: str, source: str) -> Kept:
+    """Append it, unless the last one for this input says the same."""
+    connection = session.connection()
+    last = connection.exec_driver_sql(_LAST, (exchange_id, input_index)).first()
+    if last is not None and last[0] == label:
+        return Kept.DUPLICATE
+    connection.exec_driver_sql(_APPEND, (exchange_id, input_index, label, now_us(), source))
+    return Kept.ACCEPTED if last is None else Kept.CORRECTED
 
 
 def labels_after(session: Session, number: int, limit: int) -> Sequence[LabelRow]:
@@ -27,14 +37,21 @@ def labels_after(session: Session, number: int, limit: int) -> Sequence[LabelRow
     ).all()
 
 
-def label_before(session: Session, label: LabelRow) -> LabelRow | None:
-    """The label that this one corrects, if there was one."""
-    return session.exec(
+def labels_between(
+    session: Session, number: int, upto: int, before_us: int, limit: int
+) -> Sequence[LabelRow]:
+    """Those after `number` up to `upto`, as long as they arrived before a moment."""
+    rows = session.exec(
         select(LabelRow)
-        .where(
-            LabelRow.exchange_id == label.exchange_id,
-            LabelRow.input_index == label.input_index,
-            col(LabelRow.number) < label.number,
-        )
-        .order_by(col(LabelRow.number).desc())
-    ).first()
+        .where(col(LabelRow.number) > number, col(LabelRow.number) <= upto)
+        .order_by(col(LabelRow.number))
+        .limit(limit)
+    ).all()
+    late = next((place for place, row in enumerate(rows) if row.arrived_at_us >= before_us), len(rows))
+    return rows[:late]
+
+
+def remove_labels(session: Session, numbers: Collection[int]) -> None:
+    """Those that can never meet their exchange."""
+    if numbers:
+        session.exec(delete(LabelRow).where(col(LabelRow.number).in_(numbers)))

@@ -267,6 +267,18 @@ class SumsRow(ControlFileTable, table=True):
     sums: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
+class SliceRuleRow(ControlFileTable, table=True):
+    """A slice rule that was ever declared, and how far the monitor has folded it: monitor.declared_rules."""
+
+    __tablename__ = "slice_rule"
+    task: str = Field(primary_key=True)
+    rule: str = Field(primary_key=True)
+    definition: str  # SliceRule.definition
+    phase: str
+    declared_at_us: int
+    since_us: int | None = None  # start of the first exchange that it says something of
+
+
 class DetectorRow(ControlFileTable, table=True):
     """State of one detector: one slice of one student."""
 

@@ -1,4 +1,4 @@
-"""At most so many slices of one header: a caller may send any value, and each slice costs rows and a detector.
+"""At most so many slices of an open rule: a caller may send any value, and each slice costs rows and a detector.
 
 The values that a student's own pairs showed first, in order of arrival, keep a slice each; so do those that its
 gate judged. Pairs of all others go to `NAME=other`. What has a slice is what has sums, and sums are never taken
@@ -14,11 +14,11 @@ from sqlmodel import Session
 
 from ledger.artifacts import GateReport
 from ledger.configuration import TaskSection
+from ledger.slice_values import OTHER
 from ledger.slices import SliceRule
-from monitor.columns import NO_SLICE, PairColumns, SliceColumn
+from monitor.columns import PairColumns
 from monitor.measures import Ints
-
-OTHER = "other"
+from monitor.slicing import NO_SLICE, SliceColumn
 
 # One step in the table's index for each slice, however many windows it has.
 _NAMES = """
@@ -60,7 +60,7 @@ def slice_names(session: Session, task: str, artifact: str, gate: GateReport | N
 
 def bounded(columns: PairColumns, task: TaskSection, names: Mapping[str, SliceNames]) -> PairColumns:
     """The same pairs, with what has no room counting as `other`; `names` by student learns what is admitted."""
-    rules = {rule.name: rule for rule in task.rules if rule.kind == "header"}
+    rules = {rule.name: rule for rule in task.rules if rule.is_open}
     slices = [
         _bounded(columns, column, rules[column.rule], names) if column.rule in rules else column
         for column in columns.slices

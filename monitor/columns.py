@@ -4,8 +4,8 @@ Rows come with the teacher's side filled in, so that every row is a student's an
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -16,20 +16,10 @@ from ledger.answer_pages import NOTHING, Answered, decoded, plain
 from ledger.configuration import TaskSection
 from ledger.exchange import Outcome
 from ledger.observation import ObservationError
-from ledger.slices import OVERALL, SliceRule, header_value, word_band
+from ledger.slices import SliceRule
 from monitor.measures import Floats, Ints, Measures, measures_of
 from monitor.pairs import INCOMPLETE, NO_TEACHER, NOT_MEASURED
-
-NO_SLICE = -1  # code of a pair that a rule puts into no slice
-
-
-@dataclass(frozen=True, slots=True)
-class SliceColumn:
-    """Which slice of one rule each pair belongs to."""
-
-    rule: str
-    names: tuple[str, ...]
-    codes: Ints  # index into names, or NO_SLICE
+from monitor.slicing import SliceColumn, Subjects, coded, overall_column, slice_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +47,7 @@ class _Inputs:
 
     words: list[list[int]]
     digests: list[list[str]]
+    texts: list[list[str]]  # none at all where no rule reads them
     teacher: list[list[Any]]
     student: list[list[Any]]
 
@@ -70,8 +61,9 @@ class _Inputs:
             index=np.arange(len(row)) - first,
             words=list(chain.from_iterable(self.words)),
             digests=list(chain.from_iterable(self.digests)),
-            teacher=plain(_padded(self.teacher, counts)),
-            student=plain(_padded(self.student, counts)),
+            texts=_padded(self.texts, counts, "") if self.texts else [""] * len(row),
+            teacher=plain(_padded(self.teacher, counts, ObservationError.ABSENT)),
+            student=plain(_padded(self.student, counts, ObservationError.ABSENT)),
         )
 
 
@@ -83,6 +75,7 @@ class _Flat:
     index: Ints
     words: list[int]
     digests: list[str]
+    texts: list[str]  # empty where none is stored
     teacher: list[Any]  # probabilities, or the word of an ObservationError
     student: list[Any]
 
@@ -95,17 +88,25 @@ class _Flat:
             self.index[places],
             pick(self.words),
             pick(self.digests),
+            pick(self.texts),
             pick(self.teacher),
             pick(self.student),
         )
 
 
-def pair_columns(rows: Sequence[Answered], task: TaskSection) -> tuple[PairColumns, Counter[str]]:
-    """The pairs of these rows, and why their other inputs gave none."""
+def without_overall(columns: PairColumns) -> PairColumns:
+    """In the slices of the rules alone, where the overall one has counted these pairs already."""
+    return replace(columns, slices=columns.slices[1:])
+
+
+def pair_columns(
+    rows: Sequence[Answered], task: TaskSection, rules: Sequence[SliceRule] | None = None
+) -> tuple[PairColumns, Counter[str]]:
+    """The pairs of these rows by the slices of these rules, or of all; and why their other inputs gave none."""
     unusable: Counter[str] = Counter()
     usable = _usable_rows(rows, unusable)
     flat = _usable_inputs(_decoded(usable).flat(), len(task.classes), unusable)
-    return _columns(usable, flat, task), +unusable
+    return _columns(usable, flat, task, task.rules if rules is None else rules), +unusable
 
 
 def _usable_rows(rows: Sequence[Answered], unusable: Counter[str]) -> Sequence[Answered]:
@@ -132,17 +133,18 @@ def _decoded(rows: Sequence[Answered]) -> _Inputs:
     return _Inputs(
         words=decoded([row.input_words for row in rows]),
         digests=decoded([row.input_digests for row in rows]),
+        texts=decoded([row.inputs for row in rows]) if {row.inputs for row in rows} != {NOTHING} else [],
         teacher=decoded([row.teacher for row in rows]),
         student=decoded([row.observations for row in rows]),
     )
 
 
-def _padded(observations: Sequence[list[Any]], counts: Sequence[int]) -> list[Any]:
-    if list(map(len, observations)) == list(counts):
-        return list(chain.from_iterable(observations))
+def _padded(columns: Sequence[list[Any]], counts: Sequence[int], missing: str) -> list[Any]:
+    if list(map(len, columns)) == list(counts):
+        return list(chain.from_iterable(columns))
     return [
-        of_row[index] if index < len(of_row) else ObservationError.ABSENT
-        for of_row, count in zip(observations, counts, strict=True)
+        of_row[index] if index < len(of_row) else missing
+        for of_row, count in zip(columns, counts, strict=True)
         for index in range(count)
     ]
 
@@ -168,13 +170,19 @@ def _reason(side: str, observation: Any, classes: int) -> str | None:
     return f"{side}_{ObservationError.WRONG_CLASSES}" if len(observation) != classes else None
 
 
-def _columns(rows: Sequence[Answered], flat: _Flat, task: TaskSection) -> PairColumns:
+def _columns(
+    rows: Sequence[Answered], flat: _Flat, task: TaskSection, rules: Sequence[SliceRule]
+) -> PairColumns:
     places = flat.row.tolist()
     teacher, student = (_matrix(side, len(task.classes)) for side in (flat.teacher, flat.student))
     measures = measures_of(teacher, student)
-    artifacts, artifact = _coded([row.responder for row in rows])
+    artifacts, artifact = coded([row.responder for row in rows])
     exchange_ids = [row.exchange_id for row in rows]
-    started = np.array([row.started_at_us for row in rows], dtype=np.int64)
+    at_us = np.array([row.started_at_us for row in rows], dtype=np.int64)[flat.row]
+    attributes = [row.attributes for row in rows]
+    subjects = Subjects(
+        flat.row, attributes, flat.words, flat.texts, at_us, measures.teacher_top, task.classes
+    )
     return PairColumns(
         task=task.name,
         classes=len(task.classes),
@@ -182,9 +190,9 @@ def _columns(rows: Sequence[Answered], flat: _Flat, task: TaskSection) -> PairCo
         artifact=artifact[flat.row],
         exchange_ids=tuple([exchange_ids[place] for place in places]),
         input_index=flat.index,
-        at_us=started[flat.row],
+        at_us=at_us,
         digests=tuple(flat.digests),
-        slices=tuple(_slices(rows, flat, task, measures.teacher_top)),
+        slices=(overall_column(len(flat.row)), *slice_columns(rules, subjects)),
         measures=measures,
     )
 
@@ -192,40 +200,3 @@ def _columns(rows: Sequence[Answered], flat: _Flat, task: TaskSection) -> PairCo
 def _matrix(observations: Sequence[list[float]], classes: int) -> Floats:
     numbers = np.fromiter(chain.from_iterable(observations), np.float64, len(observations) * classes)
     return numbers.reshape(len(observations), classes)
-
-
-def _slices(
-    rows: Sequence[Answered], flat: _Flat, task: TaskSection, teacher_top: Ints
-) -> Iterator[SliceColumn]:
-    """slices_of, column by column."""
-    yield SliceColumn(OVERALL, (OVERALL,), np.zeros(len(flat.row), dtype=np.int64))
-    for rule in task.rules:
-        if rule.kind == "header":
-            yield _by_header(rows, flat, rule)
-        elif rule.kind == "words":
-            edges = np.array(rule.word_edges, dtype=np.int64)
-            codes = np.searchsorted(edges, np.array(flat.words, dtype=np.int64), side="right")
-            lowest = (0, *rule.word_edges)  # a word count out of each band
-            yield SliceColumn(rule.name, _names(rule, (word_band(edges.tolist(), n) for n in lowest)), codes)
-        else:
-            yield SliceColumn(rule.name, _names(rule, task.classes), teacher_top)
-
-
-def _by_header(rows: Sequence[Answered], flat: _Flat, rule: SliceRule) -> SliceColumn:
-    """Attributes of many rows are the same text: each text is read once."""
-    texts, text = _coded([row.attributes for row in rows])
-    values = [header_value(orjson.loads(attributes), rule.header) for attributes in texts]
-    names, code = _coded([value for value in values if value is not None])
-    codes = np.full(len(texts), NO_SLICE, dtype=np.int64)
-    codes[[place for place, value in enumerate(values) if value is not None]] = code
-    return SliceColumn(rule.name, _names(rule, names), codes[text][flat.row])
-
-
-def _names(rule: SliceRule, values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{rule.name}={value}" for value in values)
-
-
-def _coded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
-    """The distinct values in order of appearance, and for each value its index among them."""
-    codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
-    return tuple(codes), np.fromiter(map(codes.__getitem__, values), np.int64, len(values))

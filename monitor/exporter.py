@@ -199,11 +199,15 @@ def _tick_metrics(session: Session) -> Iterator[Metric]:
         "Pairs of values above max_values of their rule.",
         labels=["task", "rule"],
     )
+    lost = CounterMetricFamily(
+        "stillgate_labels_lost", "True labels of exchanges that were not in the record a day later."
+    )
     if heartbeat is not None:
+        lost.add_metric([], heartbeat.report.get("lost_labels", 0))
         age.add_metric([], (now_us() - heartbeat.at_us) / 1e6)
         pairs.add_metric([], heartbeat.report["pairs"])
         for reason, count in heartbeat.report["unusable"].items():
             unusable.add_metric([reason], count)
         for slices, count in heartbeat.report.get("overflow", {}).items():
             overflow.add_metric([*slices.split("/")], count)
-    yield from (age, pairs, unusable, overflow)
+    yield from (age, pairs, unusable, overflow, lost)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from monitor.calibration import edges
-from monitor.columns import NO_SLICE, PairColumns, SliceColumn
+from monitor.columns import PairColumns
 from monitor.measures import Bools, Floats, Ints
+from monitor.slicing import NO_SLICE, SliceColumn
 from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS, UNIT, SliceSums, Vector, merged
 
 Key = tuple[str, str, str, int]  # task, artifact, slice, window start

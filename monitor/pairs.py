@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ledger.exchange import TEACHER, Answer, Exchange, Outcome
 from ledger.observation import Observation, ObservationError
-from ledger.slices import SliceRule, Subject, slices_of
+from ledger.slices import SliceRule, slices_of, subject_of
 
 NOT_MEASURED = "not_measured"  # whether the teacher was asked depended on what the student said
 INCOMPLETE = "incomplete"  # the exchange did not end as complete
@@ -107,13 +107,12 @@ def _pair(
     rules: Sequence[SliceRule],
     classes: Sequence[str],
 ) -> Pair:
-    subject = Subject(exchange.attributes, exchange.input_words[index], classes[teacher.top])
     return Pair(
         exchange_id=exchange.exchange_id,
         input_index=index,
         artifact=answer.responder,
         at_us=exchange.started_at_us,
-        slices=slices_of(rules, subject),
+        slices=slices_of(rules, subject_of(exchange, index, classes[teacher.top])),
         teacher=teacher,
         student=student,
         input_digest=exchange.input_digests[index],

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.answer_pages import NOTHING, Answered, answers_upto, decoded, page_after
+from ledger.answer_pages import MAX_NUMBER, NOTHING, Answered, answers_upto, decoded, page_after
 from ledger.configuration import TaskSection
 from ledger.exchange import TEACHER
 from ledger.exchange_file import reading
+from ledger.slices import SliceRule
 from monitor.columns import PairColumns, pair_columns
 
 PAGE_ROWS = 4000  # answers folded together
@@ -21,6 +22,7 @@ PAGE_BYTES = 8 * 2**20  # of their observations: one request may hold many input
 NO_TASK = "no_task"  # the exchange's task is not, or no longer, configured
 
 Tasks = Mapping[str, TaskSection]
+Rules = Mapping[str, Sequence[SliceRule]]  # task -> those of its rules that are asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +46,38 @@ class Arrivals:
 
 
 def read_arrivals(
-    path: Path, position: int, limits: Limits, tasks: Tasks, asked_about: Collection[int] = ()
+    path: Path,
+    position: int,
+    limits: Limits,
+    tasks: Tasks,
+    asked_about: Collection[int] = (),
+    rules: Rules | None = None,
+    upto: int = MAX_NUMBER,
 ) -> Arrivals:
-    """The pairs after `position` within the limits, and every pair of the exchanges `asked_about` up to there."""
+    """The pairs after `position` within the limits, and every pair of the exchanges `asked_about` up to there.
+
+    Without `rules`, by the slices of every rule. No answer with a number above `upto` is read.
+    """
+    rules = {name: task.rules for name, task in tasks.items()} if rules is None else rules
+    texts = any(rule.reads_text for some in rules.values() for rule in some)
     pairs: list[PairColumns] = []
     unusable: Counter[str] = Counter()
     answers, is_behind = 0, False
     with reading(path) as connection:
         while not is_behind and (
-            page := page_after(connection, position, min(PAGE_ROWS, limits.answers - answers), PAGE_BYTES)
+            page := page_after(
+                connection, position, min(PAGE_ROWS, limits.answers - answers), PAGE_BYTES, upto, texts
+            )
         ):
             position, answers = page[-1].number, answers + len(page)
-            pairs += _pairs(list(_completed(connection, page)), tasks, unusable)
+            pairs += _pairs(list(_completed(connection, page, texts)), tasks, rules, unusable)
             is_behind = answers >= limits.answers or sum(map(len, pairs)) >= limits.pairs
-        known = _pairs(_known(answers_upto(connection, list(asked_about), position)), tasks, Counter())
+        asked = answers_upto(connection, list(asked_about), position, texts)
+        known = _pairs(_known(asked), tasks, rules, Counter())
     return Arrivals(position, answers, tuple(pairs), dict(unusable), tuple(known), is_behind)
 
 
-def _pairs(rows: Sequence[Answered], tasks: Tasks, unusable: Counter[str]) -> list[PairColumns]:
+def _pairs(rows: Sequence[Answered], tasks: Tasks, rules: Rules, unusable: Counter[str]) -> list[PairColumns]:
     """Columns for each task that has pairs; adds to `unusable` why other inputs gave none."""
     names = list(dict.fromkeys(row.task for row in rows))
     found = []
@@ -70,17 +86,17 @@ def _pairs(rows: Sequence[Answered], tasks: Tasks, unusable: Counter[str]) -> li
         if name not in tasks:
             unusable[NO_TASK] += sum(map(len, decoded([row.input_words for row in of_task])))
             continue
-        columns, reasons = pair_columns(of_task, tasks[name])
+        columns, reasons = pair_columns(of_task, tasks[name], rules[name])
         unusable.update(reasons)
         if len(columns):
             found.append(columns)
     return found
 
 
-def _completed(connection: sqlite3.Connection, page: Sequence[Answered]) -> Iterator[Answered]:
+def _completed(connection: sqlite3.Connection, page: Sequence[Answered], texts: bool) -> Iterator[Answered]:
     """The students' answers that became complete on this page, with the teacher's side filled in."""
     audited = {row.sequence for row in page if row.measured and row.teacher == NOTHING}
-    siblings = _by_exchange(answers_upto(connection, sorted(audited), page[-1].number))
+    siblings = _by_exchange(answers_upto(connection, sorted(audited), page[-1].number, texts))
     for row in page:
         if row.teacher == NOTHING:
             earlier = [other for other in siblings.get(row.sequence, ()) if other.number < row.number]

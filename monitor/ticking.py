@@ -20,6 +20,7 @@ def tick_until(stop: Event, tick: Callable[[], CycleReport], tick_seconds: float
         report, problems = _ticked(tick)
         _log_problems(problems, said)
         _log_alarms(report)
+        _log_joined(report)
         said = problems
         pause = 0.0 if report.is_behind else tick_seconds - (time.monotonic() - started)
         stop.wait(max(0.0, pause))
@@ -43,6 +44,11 @@ def _log_problems(problems: frozenset[str], said: frozenset[str]) -> None:
         log.warning("%s It is tried again every tick.", problem)
     for problem in sorted(said - problems):
         log.info("action=recovered No longer: %s", problem)
+
+
+def _log_joined(report: CycleReport) -> None:
+    for rule in report.joined:
+        log.info("action=rule_joined Slice rule %s has been measured over the whole record.", rule)
 
 
 def _log_alarms(report: CycleReport) -> None:

@@ -15,10 +15,11 @@ from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
 from ledger.tables import AlarmRow, DetectorRow, StudentRow
 from monitor.baseline import Null, null_of
-from monitor.columns import NO_SLICE, PairColumns
+from monitor.columns import PairColumns
 from monitor.detector import Detector, from_json, new_detector, to_json, update
 from monitor.measures import Bools, Ints
 from monitor.receipt import receipt_of
+from monitor.slicing import NO_SLICE
 from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 
 MOST_STREAMS = 2000  # of a task: a caller's header may take any number of values, memory may not

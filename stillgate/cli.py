@@ -5,7 +5,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stillgate import auditing, backup, checks, erasing, operating, reloading, scaffold, up, watching
+from stillgate import (
+    auditing,
+    backup,
+    checks,
+    erasing,
+    labelling,
+    operating,
+    reloading,
+    scaffold,
+    up,
+    watching,
+)
 from stillgate.admin_client import AdminRefusal
 from stillgate.options import fail
 
@@ -30,6 +41,7 @@ app = typer.Typer(
 alarm = typer.Typer(no_args_is_help=True, help="Drift alarms.")
 student = typer.Typer(no_args_is_help=True, help="Students.")
 key = typer.Typer(no_args_is_help=True, help="Keys of the admin API.")
+labels = typer.Typer(no_args_is_help=True, help="True labels.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 
 for command in (
@@ -44,7 +56,6 @@ for command in (
     operating.reject,
     operating.abort,
     operating.undo,
-    operating.label,
     erasing.erase,
     backup.backup,
 ):
@@ -53,8 +64,15 @@ alarm.command("show")(watching.alarm_show)
 student.command("show")(watching.student_show)
 key.command("create")(operating.key_create)
 key.command("revoke")(operating.key_revoke)
+labels.command("import")(labelling.labels_import)
 audit.command("verify")(auditing.audit_verify)
-for name, group in (("alarm", alarm), ("student", student), ("key", key), ("audit", audit)):
+for name, group in (
+    ("alarm", alarm),
+    ("student", student),
+    ("key", key),
+    ("labels", labels),
+    ("audit", audit),
+):
     app.add_typer(group, name=name)
 
 

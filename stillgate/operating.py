@@ -1,11 +1,7 @@
-"""Commands that change something: jobs, promotions, aborts, labels, keys."""
+"""Commands that change something: jobs, promotions, aborts, keys."""
 
-import json
-import sys
 import time
-from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,7 +15,6 @@ from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, ReasonOption, fail, out, talk
 
 POLL_SECONDS = 0.5
-LABELS_PER_REQUEST = 1_000
 
 TaskArgument = Annotated[str, typer.Argument(help="Name of the task.")]
 ConfigPath = Annotated[Path, ConfigOption]
@@ -161,50 +156,6 @@ def _revision(client: AdminClient, task: str) -> int:
     if task not in tasks:
         fail(f"there is no task {task!r}; the configuration has {', '.join(tasks)}", Exit.USAGE)
     return int(tasks[task]["revision"])
-
-
-def label(
-    file: Annotated[
-        str, typer.Argument(help="JSON lines with exchange_id and label; - reads standard input.")
-    ],
-    config: ConfigPath = DEFAULT_CONFIG,
-    key: KeyOption = "",
-) -> None:
-    """Send true labels, late and in any order. Exit 1 if any was refused."""
-    client = client_for(config, key)
-    lines = _lines(file)
-    accepted, refused = 0, 0
-    while part := list(islice(lines, LABELS_PER_REQUEST)):
-        answer = client.post("/labels", {"labels": [entry for _, entry in part]})
-        accepted += answer["accepted"]
-        for refusal in answer["refused"]:
-            refused += 1
-            talk.print(f"line {part[refusal['index']][0]}: {refusal['reason']}", markup=False)
-    out.print(f"accepted {accepted}, refused {refused}")
-    if refused:
-        raise typer.Exit(Exit.FAILED)
-
-
-def _lines(file: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Each line's number and object; what is no JSON object ends the command."""
-    try:
-        stream = sys.stdin if file == "-" else Path(file).open(encoding="utf-8")  # noqa: SIM115  closed below
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}", Exit.USAGE)
-    with stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield number, _entry(file, number, line)
-
-
-def _entry(file: str, number: int, line: str) -> Mapping[str, Any]:
-    try:
-        entry = json.loads(line)
-    except ValueError as error:
-        fail(f"{file}, line {number} is no JSON: {error}", Exit.USAGE)
-    if not isinstance(entry, dict):
-        fail(f"{file}, line {number} is no JSON object such as {{...}}", Exit.USAGE)
-    return entry
 
 
 def key_create(

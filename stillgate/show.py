@@ -56,6 +56,12 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
     for artifact in dict.fromkeys(line["artifact"] for line in task["slices"]):
         yield Text()
         yield _slices(task, artifact, document["recent_seconds"])
+    for rule in task["rules"]:
+        if rule["phase"] != "joined" and rule["share_read"] is not None:
+            yield Text(
+                f"slice rule {rule['rule']} is being measured over the past: {percent(rule['share_read'], 0)}",
+                style="yellow",
+            )
     yield from _open_jobs(task)
     for erasure in task["erasures"]:
         if erasure["done_at_us"] is None:

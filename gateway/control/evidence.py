@@ -4,7 +4,8 @@ from sqlmodel import Session, col, select
 
 from ledger.configuration import MonitorSection, TaskSection
 from ledger.heartbeats import heartbeat_age_seconds
-from ledger.tables import AlarmRow
+from ledger.tables import AlarmRow, SliceRuleRow
+from monitor.declared_rules import Phase
 from monitor.reports import merged_sums
 from monitor.verdict import LiveVerdict, judge_live
 
@@ -24,7 +25,18 @@ def live_verdict(session: Session, task: TaskSection, artifact: str, monitor: Mo
     silence = monitor_silence(session, monitor)
     if silence is not None:
         return LiveVerdict("inconclusive", (silence,), verdict.slices)
+    behind = _catching_up(session, task)
+    if behind and verdict.outcome == "pass":
+        reason = f"the monitor still measures slice rule {', '.join(behind)} over the past"
+        return LiveVerdict("inconclusive", (reason,), verdict.slices)
     return verdict
+
+
+def _catching_up(session: Session, task: TaskSection) -> list[str]:
+    """Critical rules whose slices do not hold every pair yet."""
+    rows = session.exec(select(SliceRuleRow).where(SliceRuleRow.task == task.name))
+    behind = {row.rule for row in rows if row.phase != Phase.JOINED}
+    return [rule.name for rule in task.rules if rule.critical and rule.name in behind]
 
 
 def last_alarm(session: Session, task: str, artifact: str) -> AlarmRow | None:

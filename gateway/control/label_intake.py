@@ -1,9 +1,11 @@
 """Takes in true labels: each is checked by itself, and an exchange that is not written yet is waited for."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,39 @@ from gateway.control.schemas import LabelBody
 from ledger.configuration import Configuration
 from ledger.exchange import parse_exchange_id
 from ledger.exchange_file import exchange_at, exchange_path, reading
-from ledger.labels import append_label
+from ledger.labels import Kept, keep_label
+
+
+class Refusal(StrEnum):
+    """Why a label is not kept, as reports count it."""
+
+    MALFORMED = "malformed"  # no label at all, or with a field that is none
+    UNKNOWN_EXCHANGE = "unknown_exchange"  # of no gateway of this deployment
+    NO_TASK = "no_task"  # its exchange was passed through
+    BAD_CLASS = "bad_class"  # none of the task's classes
+    BAD_INPUT = "bad_input"  # beyond the inputs of its exchange
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedLabel:
     index: int  # in the request
+    code: Refusal
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A label that can be true."""
+
+    label: LabelBody
+    waits: bool  # its exchange is not in the record yet
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
     """What became of the labels of one request."""
 
-    accepted: tuple[LabelBody, ...]
+    accepted: tuple[Checked, ...]
     refused: tuple[RefusedLabel, ...]
 
 
@@ -51,52 +72,67 @@ class _Files:
 
 def check_labels(configuration: Configuration, entries: Sequence[Mapping[str, Any]]) -> Intake:
     """Sort labels into those that can be true and those that cannot, with the reason."""
-    accepted: list[LabelBody] = []
+    accepted: list[Checked] = []
     refused: list[RefusedLabel] = []
     with ExitStack() as stack:
         files = _Files(configuration.deployment.data_directory, stack)
         for index, entry in enumerate(entries):
             checked = _check(configuration, files, entry)
-            if isinstance(checked, str):
-                refused.append(RefusedLabel(index, checked))
-            else:
+            if isinstance(checked, Checked):
                 accepted.append(checked)
+            else:
+                refused.append(RefusedLabel(index, *checked))
     return Intake(tuple(accepted), tuple(refused))
 
 
-def append_labels(session: Session, labels: Iterable[LabelBody], person: str) -> None:
-    """Append in the order given. A label that was sent before changes nothing by being sent again."""
-    for label in labels:
-        append_label(session, label.exchange_id, label.input_index, label.label, label.source or person)
+def append_labels(session: Session, labels: Iterable[Checked], person: str) -> Counter[str]:
+    """Append in the order given; how many of each Kept, and as `waiting` those whose exchange is still to come."""
+    counts: Counter[str] = Counter()
+    for checked in labels:
+        label = checked.label
+        kept = keep_label(session, label.exchange_id, label.input_index, label.label, label.source or person)
+        counts[kept] += 1
+        counts["waiting"] += checked.waits and kept is not Kept.DUPLICATE
+    return counts
 
 
-def _check(configuration: Configuration, files: _Files, entry: Mapping[str, Any]) -> LabelBody | str:
-    """The label, or a sentence that says why it is refused."""
+def _check(
+    configuration: Configuration, files: _Files, entry: Mapping[str, Any]
+) -> Checked | tuple[Refusal, str]:
+    """The label, or why it is refused, with a sentence."""
     try:
         label = LabelBody.model_validate(entry)
     except ValidationError as error:
         detail = error.errors()[0]
-        return f"{'.'.join(map(str, detail['loc'])) or 'label'}: {detail['msg']}"
+        return Refusal.MALFORMED, f"{'.'.join(map(str, detail['loc'])) or 'label'}: {detail['msg']}"
     parsed = parse_exchange_id(label.exchange_id)
     connection = files.of(parsed[0]) if parsed else None
     if parsed is None or connection is None:
-        return f"exchange_id {label.exchange_id!r} is not one of this deployment, e.g. g0-17"
+        sentence = f"exchange_id {label.exchange_id!r} is not one of this deployment, e.g. g0-17"
+        return Refusal.UNKNOWN_EXCHANGE, sentence
     return _check_against_exchange(configuration, connection, parsed[1], label)
 
 
 def _check_against_exchange(
     configuration: Configuration, connection: sqlite3.Connection, sequence: int, label: LabelBody
-) -> LabelBody | str:
+) -> Checked | tuple[Refusal, str]:
     exchange = exchange_at(connection, sequence)
     if exchange is None:  # it may be written in a few milliseconds, so any task's class will do
         known = {name for task in configuration.task for name in task.classes}
-        return label if label.label in known else f"label {label.label!r} is a class of no task"
+        if label.label not in known:
+            return Refusal.BAD_CLASS, f"label {label.label!r} is a class of no task"
+        return Checked(label, waits=True)
     task = configuration.task_named(exchange.task)
     if task is None:
-        return f"exchange {label.exchange_id} belongs to no task, so it has no true label"
+        return Refusal.NO_TASK, f"exchange {label.exchange_id} belongs to no task, so it has no true label"
     if label.label not in task.classes:
-        return f"label {label.label!r} is none of the classes of task {task.name}: {', '.join(task.classes)}"
+        classes = ", ".join(task.classes)
+        return (
+            Refusal.BAD_CLASS,
+            f"label {label.label!r} is none of the classes of task {task.name}: {classes}",
+        )
     inputs = len(exchange.input_words)
     if inputs and label.input_index >= inputs:
-        return f"input_index {label.input_index} is beyond the {inputs} inputs of {label.exchange_id}"
-    return label
+        sentence = f"input_index {label.input_index} is beyond the {inputs} inputs of {label.exchange_id}"
+        return Refusal.BAD_INPUT, sentence
+    return Checked(label, waits=False)

@@ -1,5 +1,6 @@
 """The routes of the admin API: each turns a request into one transaction and its outcome into JSON."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from ledger.control_file import transaction
 from ledger.erasures import rows_erased
 from ledger.jobs import JobCause, create_job, open_job
 from ledger.keys import Role, create_key, revoke_keys
+from ledger.labels import Kept
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, JobRow, KeyRow, StudentRow
 from monitor.comparison import compare, paired_counts
@@ -162,11 +164,12 @@ def undo_stage_change(task: str, body: ReasonBody, control: ControlPart, person:
 
 def take_labels(body: LabelsBody, control: ControlPart, person: PersonPart) -> Response:
     intake = check_labels(control.configuration, body.labels)
+    counts: Counter[str] = Counter()
     if intake.accepted:
         with transaction(control.writing) as session:
-            append_labels(session, intake.accepted, person.name)
-    refused = [{"index": label.index, "reason": label.reason} for label in intake.refused]
-    return answer({"accepted": len(intake.accepted), "refused": refused})
+            counts = append_labels(session, intake.accepted, person.name)
+    told = {name: counts[name] for name in (*Kept, "waiting")}
+    return answer({**told, "refused": [asdict(label) for label in intake.refused]})
 
 
 def ask_to_erase(task: str, body: ErasureBody, control: ControlPart, person: PersonPart) -> Response:

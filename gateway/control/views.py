@@ -6,7 +6,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from gateway.control.context import Control
-from gateway.control.evidence import last_alarm, live_verdict
+from gateway.control.evidence import MONITOR, last_alarm, live_verdict
 from gateway.control.manifests import manifest_of
 from gateway.control.proposals import open_proposal
 from ledger.artifacts import Manifest
@@ -14,7 +14,7 @@ from ledger.clock import now_us
 from ledger.configuration import TaskSection
 from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, TaskStages, task_stages
-from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, StageRow, StudentRow
+from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, SliceRuleRow, StageRow, StudentRow
 from monitor.reports import merged_sums, slice_reports
 
 RECENT_WINDOWS = 10  # `now` in the slice table covers so many of the monitor's windows
@@ -59,6 +59,7 @@ class TaskView:
     serving: dict[str, Any] | None
     students: tuple[StudentView, ...]  # the newest first
     slices: list[dict[str, Any]]
+    rules: list[dict[str, Any]]  # slice rules as declared, and how far the monitor is with them
     proposal: dict[str, Any] | None
     alarms: list[dict[str, Any]]
     jobs: list[dict[str, Any]]
@@ -84,6 +85,7 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         serving=_serving(stages),
         students=tuple(_student(session, control, task, stages, row, report) for row in rows),
         slices=_slices(session, control, task, stages, rows),
+        rules=_rules(session, task),
         proposal=proposal.model_dump() if proposal else None,
         alarms=[row.model_dump(exclude={"receipt"}) for row in _newest(session, AlarmRow, task.name)],
         jobs=[row.model_dump() for row in _newest(session, JobRow, task.name)],
@@ -161,6 +163,25 @@ def _slices(
         if row.artifact in stages.answering:
             lines.extend(_slice_lines(session, control, task, row))
     return lines
+
+
+def _rules(session: Session, task: TaskSection) -> list[dict[str, Any]]:
+    monitor = session.get(HeartbeatRow, MONITOR)
+    shares = monitor.report.get("catching_up", {}) if monitor else {}
+    found = []
+    for rule in task.rules:
+        row = session.get(SliceRuleRow, (task.name, rule.name))
+        is_followed = row is not None and row.definition == rule.definition
+        found.append(
+            {
+                "rule": rule.name,
+                "kind": rule.kind,
+                "phase": row.phase if row is not None and is_followed else "waiting",
+                "share_read": shares.get(f"{task.name}/{rule.name}"),  # of the past, while it catches up
+                "since_us": row.since_us if row is not None and is_followed else None,
+            }
+        )
+    return found
 
 
 def _slice_lines(

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from gateway.captured import Assignment, Body, Captured
 from gateway.record import Accounting, Recorder
@@ -14,11 +15,11 @@ from tests.gateway.running import wait_until, write_configuration
 REPLY = b'[{"label":"billing","score":0.7},{"label":"shipping","score":0.2},{"label":"other","score":0.1}]'
 
 
-def routes_in(directory: Path) -> Routes:
+def routes_in(directory: Path, **changes: Any) -> Routes:
     """The routes of a configuration whose teacher nobody asks; connections are pooled by event loop."""
 
     async def routes() -> Routes:
-        return routes_of(load(write_configuration(directory, "http://127.0.0.1:9")[0]), Pools())
+        return routes_of(load(write_configuration(directory, "http://127.0.0.1:9", **changes)[0]), Pools())
 
     return asyncio.run(routes())
 

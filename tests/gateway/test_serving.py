@@ -5,7 +5,7 @@ import pytest
 from gateway.serving import applied_threshold, applied_thresholds, assign, decide
 from ledger.exchange import Arm, Fallback
 from ledger.observation import Observation, ObservationError
-from ledger.slices import SliceRule
+from ledger.slices import SliceRule, Subject
 from student.wire import Refusal
 
 AREA = SliceRule("area", "header", header="x-area")
@@ -34,26 +34,24 @@ def test_arm_is_stable_and_grows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attributes", "words", "threshold"),
+    ("subject", "threshold"),
     [
-        ({}, 1, 0.6),
-        ({"x-area": "n"}, 1, 0.8),
-        ({"x-area": "s"}, 1, None),
-        ({}, 9, None),
+        (Subject({}, 1), 0.6),
+        (Subject({"x-area": "n"}, 1), 0.8),
+        (Subject({"x-area": "s"}, 1), None),
+        (Subject({}, 9), None),
     ],
 )
-def test_highest_threshold_of_all_slices(
-    attributes: dict[str, str], words: int, threshold: float | None
-) -> None:
+def test_highest_threshold_of_all_slices(subject: Subject, threshold: float | None) -> None:
     """Overlapping slices: the highest applies, one without certificate means the teacher."""
-    assert applied_threshold(RULES, THRESHOLDS, attributes, words) == threshold
+    assert applied_threshold(RULES, THRESHOLDS, subject) == threshold
 
 
 def test_every_text_has_its_own() -> None:
     """One uncertified text leaves the whole request to the teacher."""
-    assert applied_thresholds((LENGTH,), THRESHOLDS, {}, ["a", "b c"]) == [0.6, 0.6]
-    assert applied_thresholds((LENGTH,), THRESHOLDS, {}, ["a", "b c d"]) is None
-    assert applied_thresholds((), {}, {}, ["a"]) is None
+    assert applied_thresholds((LENGTH,), THRESHOLDS, {}, ["a", "b c"], 0) == [0.6, 0.6]
+    assert applied_thresholds((LENGTH,), THRESHOLDS, {}, ["a", "b c d"], 0) is None
+    assert applied_thresholds((), {}, {}, ["a"], 0) is None
 
 
 SURE, UNSURE = Observation((0.9, 0.1)), Observation((0.6, 0.4))

@@ -138,10 +138,55 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert len(problems(tmp_path, text)) == 3
 
 
+def test_a_combination_names_two_other_rules(tmp_path: Path) -> None:
+    """Declared before or after it, but no combinations; what is open or needs texts goes for both."""
+    parts = (
+        '[[task.slice]]\nname = "area"\nheader = "X-A"\n[[task.slice]]\nname = "refund"\npattern = "refund"\n'
+    )
+    both = '[[task.slice]]\nname = "both"\nof = ["area", "refund"]\n'
+    rule = load(write(tmp_path, MINIMAL + both + parts)).task[0].rules[0]
+    assert rule.definition == '{"of":[{"header":"x-a"},{"pattern":"refund"}]}'
+    assert (rule.is_open, rule.reads_text, rule.decides_who_serves) == (True, True, True)
+
+    for text in (
+        both.replace("refund", "area"),
+        both.replace("refund", "both"),
+        both.replace("refund", "no"),
+    ):
+        assert "must name two different slices" in problems(tmp_path, MINIMAL + text + parts)[0]
+
+
+@pytest.mark.parametrize("key", ["characters = [9]", 'pattern = "a"', 'language = ["de"]'])
+def test_rules_over_texts_need_stored_texts(tmp_path: Path, key: str) -> None:
+    """Otherwise there would be nothing to measure them on."""
+    text = MINIMAL.replace('"text"', '"nothing"') + f'[[task.slice]]\nname = "size"\n{key}\n'
+    assert "reads texts, and capture.inputs" in problems(tmp_path, text)[0]
+
+
+def test_recorded_headers_and_places(tmp_path: Path) -> None:
+    """What rules read of a request is all that is stored of it beside its texts, each once."""
+    rules = ('header = "X-A"', 'header = "x-a"', 'pointer = "/a"', 'pointer = "/b"', 'pointer = "/a"')
+    text = "".join(f'[[task.slice]]\nname = "r{n}"\n{rule}\n' for n, rule in enumerate(rules))
+    task = load(write(tmp_path, MINIMAL + text)).task[0]
+    assert (task.recorded_headers, task.recorded_places) == (("x-a",), ("/a", "/b"))
+
+
 @pytest.mark.parametrize(
     ("slice_text", "said"),
     [
-        ('name = "area"', "needs exactly one of header, words, teacher_class"),
+        (
+            'name = "area"',
+            "needs exactly one of header, pointer, words, characters, language, hours, pattern",
+        ),
+        ('name = "tier"\npointer = "customer"', "is not a JSON Pointer"),
+        ('name = "shift"\nhours = [6, 18]', "hours and time_zone belong together"),
+        ('name = "shift"\nhours = [6, 18]\ntime_zone = "Mars/Base"', "is no time zone"),
+        ('name = "shift"\nhours = [6]\ntime_zone = "UTC"', "two or more ascending hours"),
+        ('name = "words"\npattern = "(a"', "is no regular expression of RE2: missing )"),
+        ('name = "words"\npattern = "(?=a)"', "no look-around"),
+        ('name = "language"\nlanguage = ["de", "klingon"]', "['klingon']: no ISO 639 code"),
+        ('name = "size"\ncharacters = [9, 3]', "ascending edges above 0"),
+        ('name = "both"\nof = ["area", "size"]', "must name two different slices of this task"),
         ('name = "area"\nheader = "x-a"\nwords = [3]', "needs exactly one of"),
         ('name = "long"\nwords = [5, 3]', "must be ascending edges above 0"),
         ('name = "all"\nheader = "x-a"', "is taken by the slice of everything"),

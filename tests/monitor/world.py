@@ -12,7 +12,7 @@ from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, SliceVe
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.exchange import Answer, Exchange, Origin, exchange_id
-from ledger.labels import append_label
+from ledger.labels import keep_label
 from ledger.observation import Observation
 from ledger.stages import Stage, StageChange, append_stage_change, task_stages
 from ledger.tables import StudentRow
@@ -150,7 +150,7 @@ def set_stage(engine: Engine, artifact: str, stage: Stage) -> None:
 
 def send_label(engine: Engine, exchange: str, label: str, index: int = 0) -> None:
     with transaction(engine) as session:
-        append_label(session, exchange, index, label, "test")
+        keep_label(session, exchange, index, label, "test")
 
 
 def traffic(count: int, artifact: str, disagree: Sequence[int] = (), **changes: Any) -> Any:

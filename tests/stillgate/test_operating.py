@@ -1,16 +1,13 @@
 """Commands that change something, as their persons would type them, against a real admin API."""
 
-import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from ledger.control_file import transaction
-from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.jobs import JobStatus, beat, claim_job, finish_job
 from tests.gateway.control.desk import TASK, Desk, give_pairs, wait_until
-from tests.ledger.builders import build_exchange
 from tests.stillgate.command import run, run_as
 
 WHY = ("--reason", "it is time")
@@ -124,43 +121,3 @@ def test_keys_are_made_shown_once_and_revoked(desk: Desk) -> None:
     assert run("distill", TASK, *WHY, "--config", str(desk.path), key=key).exit_code == 0
     assert run_as(desk, "ada", "key", "revoke", "nora@desk").stdout == "revoked 1\n"
     assert run("status", "--config", str(desk.path), key=key).exit_code == 5
-
-
-def _label_file(desk: Desk, tmp_path: Path) -> str:
-    file = ExchangeFile(exchange_path(desk.data_directory, "g0"))
-    file.append([build_exchange(n, task=TASK) for n in range(3)], [])
-    file.close()
-    path = tmp_path / "labels.jsonl"
-    lines = [{"exchange_id": f"g0-{n}", "label": "Sports"} for n in range(3)]
-    path.write_text("\n\n".join(map(json.dumps, lines)) + "\n")
-    return str(path)
-
-
-def test_labels_come_from_a_file_or_standard_input(desk: Desk, tmp_path: Path) -> None:
-    """One JSON object a line; empty lines are nothing."""
-    path = _label_file(desk, tmp_path)
-    assert run_as(desk, "olga", "label", path).stdout == "accepted 3, refused 0\n"
-    given = Path(path).read_text()
-    assert run_as(desk, "olga", "label", "-", given=given).stdout == "accepted 3, refused 0\n"
-
-
-def test_a_refused_label_is_told_by_its_line(desk: Desk, tmp_path: Path) -> None:
-    """The others are kept, and the exit code says that not all were."""
-    path = _label_file(desk, tmp_path)
-    with open(path, "a") as file:
-        file.write('\n{"exchange_id": "g0-1", "label": "Weather"}\n')
-    sent = run_as(desk, "olga", "label", path)
-    assert (sent.exit_code, sent.stdout) == (1, "accepted 3, refused 1\n")
-    assert "line 7: label 'Weather'" in sent.stderr
-
-
-@pytest.mark.parametrize("line", ["{", "[1]", "7"])
-def test_a_line_that_is_no_object_is_a_usage_error(desk: Desk, line: str) -> None:
-    """With its number."""
-    refused = run_as(desk, "olga", "label", "-", given=line + "\n")
-    assert (refused.exit_code, "line 1" in refused.stderr) == (2, True)
-
-
-def test_a_label_file_that_is_not_there_is_a_usage_error(desk: Desk) -> None:
-    """With its name."""
-    assert "nowhere.jsonl" in run_as(desk, "olga", "label", "nowhere.jsonl").stderr

@@ -47,39 +47,69 @@ def test_a_label_is_kept_with_who_sent_it(desk: Desk) -> None:
         {"exchange_id": "g0-1", "label": "Sports"},
         {"exchange_id": "g0-1", "label": "Business", "input_index": 1, "source": "audit team"},
     ]
-    assert _send(desk, *labels) == {"accepted": 2, "refused": []}
+    assert _send(desk, *labels) == {
+        "accepted": 2,
+        "corrected": 0,
+        "duplicate": 0,
+        "waiting": 0,
+        "refused": [],
+    }
     assert _kept(desk) == [("g0-1", 0, "Sports", "olga"), ("g0-1", 1, "Business", "audit team")]
 
 
 def test_a_label_may_come_before_its_exchange_and_twice(desk: Desk) -> None:
-    """The exchange is written milliseconds later, and a repetition is no error."""
+    """The exchange is written milliseconds later, and a repetition is no error and no row."""
     label = {"exchange_id": "g0-77", "label": "Sports"}
-    assert _send(desk, label, label)["accepted"] == 2
+    counts = {"accepted": 1, "corrected": 0, "duplicate": 1, "waiting": 1, "refused": []}
+    assert _send(desk, label, label) == counts
+    assert _send(desk, label) == counts | {"accepted": 0, "waiting": 0}
+    assert len(_kept(desk)) == 1
+
+
+def test_a_correction_is_kept_beside_what_it_corrects(desk: Desk) -> None:
+    """The last one by arrival holds, also where it is the first again."""
+    labels = [
+        {"exchange_id": "g0-1", "label": label} for label in ("Sports", "Business", "Business", "Sports")
+    ]
+    counts = _send(desk, *labels)
+
+    assert (counts["accepted"], counts["corrected"], counts["duplicate"]) == (1, 2, 1)
+    assert [label for _, _, label, _ in _kept(desk)] == ["Sports", "Business", "Sports"]
 
 
 @pytest.mark.parametrize(
-    ("label", "reason"),
+    ("label", "code", "reason"),
     [
-        ({"exchange_id": "g0-1", "label": "Weather"}, "none of the classes"),
-        ({"exchange_id": "g0-77", "label": "Weather"}, "class of no task"),
-        ({"exchange_id": "g0-1", "label": "Sports", "input_index": 2}, "beyond the 2 inputs"),
-        ({"exchange_id": "g0-2", "label": "Sports"}, "belongs to no task"),
-        ({"exchange_id": "g9-1", "label": "Sports"}, "not one of this deployment"),
-        ({"exchange_id": "nonsense", "label": "Sports"}, "not one of this deployment"),
-        ({"exchange_id": "../control-1", "label": "Sports"}, "not one of this deployment"),
-        ({"exchange_id": "/etc/passwd-1", "label": "Sports"}, "not one of this deployment"),
-        ({"exchange_id": "g0-1"}, "label"),
-        ({"exchange_id": "g0-1", "label": 7}, "label"),
-        ({"exchange_id": "g0-1", "label": "Sports", "input_index": -1}, "input_index"),
-        ({"exchange_id": "g0-1", "label": "Sports", "lable": 1}, "lable"),
+        ({"exchange_id": "g0-1", "label": "Weather"}, "bad_class", "none of the classes"),
+        ({"exchange_id": "g0-77", "label": "Weather"}, "bad_class", "class of no task"),
+        ({"exchange_id": "g0-1", "label": "Sports", "input_index": 2}, "bad_input", "beyond the 2 inputs"),
+        ({"exchange_id": "g0-2", "label": "Sports"}, "no_task", "belongs to no task"),
+        ({"exchange_id": "g9-1", "label": "Sports"}, "unknown_exchange", "not one of this deployment"),
+        ({"exchange_id": "nonsense", "label": "Sports"}, "unknown_exchange", "not one of this deployment"),
+        (
+            {"exchange_id": "../control-1", "label": "Sports"},
+            "unknown_exchange",
+            "not one of this deployment",
+        ),
+        (
+            {"exchange_id": "/etc/passwd-1", "label": "Sports"},
+            "unknown_exchange",
+            "not one of this deployment",
+        ),
+        ({"exchange_id": "g0-1"}, "malformed", "label"),
+        ({"exchange_id": "g0-1", "label": 7}, "malformed", "label"),
+        ({"exchange_id": "g0-1", "label": "Sports", "input_index": -1}, "malformed", "input_index"),
+        ({"exchange_id": "g0-1", "label": "Sports", "lable": 1}, "malformed", "lable"),
     ],
 )
-def test_a_label_that_cannot_be_true_is_refused_alone(desk: Desk, label: dict[str, Any], reason: str) -> None:
+def test_a_label_that_cannot_be_true_is_refused_alone(
+    desk: Desk, label: dict[str, Any], code: str, reason: str
+) -> None:
     """Its index and reason come back; the good one beside it is kept."""
     answer = _send(desk, {"exchange_id": "g0-1", "label": "Sports"}, label)
     assert answer["accepted"] == 1
     (refused,) = answer["refused"]
-    assert refused["index"] == 1
+    assert (refused["index"], refused["code"]) == (1, code)
     assert reason in refused["reason"]
     assert len(_kept(desk)) == 1
 

@@ -11,8 +11,9 @@ from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.gateway_beats import beat_path, leave_beat
 from ledger.heartbeats import leave_heartbeat
 from ledger.stages import Stage
-from ledger.tables import HeartbeatRow, JobRow
+from ledger.tables import HeartbeatRow, JobRow, SliceRuleRow
 from ledger.tally import Drop, Tally
+from monitor.declared_rules import Phase
 from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm
 from tests.ledger.builders import build_exchange
 
@@ -212,3 +213,36 @@ def test_a_full_student_needs_nobody(desk: Desk, student: str) -> None:
     desk.promote_to_canary(stage=str(Stage.FULL))
     _alive(desk, student)
     assert (_status(desk)["acts"], _status(desk)["health"]) == ([], "healthy")
+
+
+def test_a_critical_rule_that_catches_up_holds_promotions_back(desk: Desk, student: str) -> None:
+    """It is shown with the share of the past that is read, and what is there so far proves nothing yet."""
+    _alive(desk, student)
+    (rule,) = [rule for rule in desk.configuration.task[0].rules if rule.name == "area"]
+    shares = {f"{TASK}/area": 0.25}
+    with transaction(desk.engine) as session:
+        leave_heartbeat(session, "monitor", {"catching_up": shares})
+        row = SliceRuleRow(
+            task=TASK,
+            rule="area",
+            definition=rule.definition,
+            phase=Phase.CATCHING_UP,
+            declared_at_us=1,
+            since_us=7,
+        )
+        session.add(row)
+    task = _status(desk)["tasks"][0]
+    (told,) = [entry for entry in task["rules"] if entry["rule"] == "area"]
+    assert (told["kind"], told["phase"], told["share_read"], told["since_us"]) == (
+        "header",
+        "catching_up",
+        0.25,
+        7,
+    )
+    assert task["students"][0]["outcome"] == "inconclusive"
+    assert "slice rule area over the past" in task["students"][0]["reasons"][0]
+    assert desk.propose().status_code == 409
+
+    with transaction(desk.engine) as session:
+        session.merge(SliceRuleRow(**(row.model_dump() | {"phase": Phase.JOINED})))
+    assert _status(desk)["tasks"][0]["students"][0]["outcome"] == "pass"
