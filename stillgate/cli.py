@@ -5,7 +5,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stillgate import auditing, backup, checks, erasing, operating, reloading, scaffold, up, watching
+from stillgate import (
+    auditing,
+    backup,
+    checks,
+    erasing,
+    operating,
+    reloading,
+    reporting,
+    scaffold,
+    up,
+    watching,
+)
 from stillgate.admin_client import AdminRefusal
 from stillgate.options import fail
 
@@ -38,6 +49,7 @@ for command in (
     up.up,
     reloading.reload,
     watching.status,
+    reporting.report,
     operating.distill,
     operating.promote,
     operating.approve,
