@@ -30,7 +30,7 @@ from stillgate.report.history import (
 )
 from stillgate.report.period import Period
 from stillgate.report.slices import SliceLine, slice_lines
-from stillgate.report.state import state_of
+from stillgate.report.state import MOST_UNFOLDED, state_of
 from stillgate.report.traffic import Traffic, read_traffic
 
 
@@ -96,7 +96,7 @@ def build_report(
         period=period,
         windows=_windows(session, scope),
         state=state_of(task.name, scope.student, overall, known.verdict, own_alarms, coverage, students),
-        problems=tuple(_problems(scope, known, traffic)),
+        problems=tuple(_problems(scope, known, traffic, coverage)),
         coverage=coverage,
         slices=tuple(lines),
         curves=tuple(_curves(known, shown)),
@@ -194,7 +194,8 @@ def _disagreements(session: Session, scope: Scope, shown: Sequence[str], with_te
     if scope.student is None:
         return Disagreements(0, 0)
     directory = scope.configuration.deployment.data_directory
-    return find_disagreements(session, directory, scope.task, scope.student, scope.period, shown, with_texts)
+    slices = [name for name in shown if name != OVERALL]
+    return find_disagreements(session, directory, scope.task, scope.student, scope.period, slices, with_texts)
 
 
 def _window_seconds(scope: Scope) -> int:
@@ -216,7 +217,7 @@ def _windows(session: Session, scope: Scope) -> Windows:
     )
 
 
-def _problems(scope: Scope, known: Known, traffic: Traffic) -> Iterator[str]:
+def _problems(scope: Scope, known: Known, traffic: Traffic, coverage: Coverage) -> Iterator[str]:
     for problem in traffic.unreadable_files.values():
         yield f"{problem}; its exchanges are missing below"
     if known.registered is not None and known.registered.problem is not None:
@@ -225,5 +226,5 @@ def _problems(scope: Scope, known: Known, traffic: Traffic) -> Iterator[str]:
         said = alarm.receipt.get("log_wealth")
         if alarm.replayed_log_wealth is not None and alarm.replayed_log_wealth != said:
             yield f"alarm {alarm.id} does not follow from its receipt: {alarm.replayed_log_wealth} instead of {said}"
-    if traffic.unfolded_answers and scope.period.until_us is None:
-        yield f"the monitor has not looked at {traffic.unfolded_answers:,} answers yet; see that it runs"
+    if coverage.unfolded_share > MOST_UNFOLDED:
+        yield f"the monitor has not looked at {coverage.unfolded_answers:,} answers yet; see that it runs"

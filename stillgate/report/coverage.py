@@ -42,8 +42,8 @@ class Coverage:
     unusable_inputs: Mapping[
         str, int
     ]  # of answers that the monitor read, in its whole life and of every task
-    unfolded_answers: int  # that the monitor has not read yet
-    unfolded_share: float  # of the student's answers
+    unfolded_answers: int  # of the student, in the period, that the monitor has not read yet
+    unfolded_share: float  # of those answers
     gateways: tuple[GatewayAccounts, ...]  # whole life, every task
     pending: (
         int  # of these, in flight when the files were read, or lost by a gateway that did not start again
@@ -62,7 +62,7 @@ def coverage_of(
     gateways = read_accounts(data_directory)
     losses = _losses(data_directory, period, gateways)
     lost = losses.total()
-    read = overall.answered + traffic.unfolded_answers
+    answers = max(overall.answered, traffic.unfolded_answers)
     return Coverage(
         requests=traffic.requests,
         eligible=overall.eligible,
@@ -77,7 +77,7 @@ def coverage_of(
         skipped=_skipped(data_directory, task, artifact),
         unusable_inputs=unusable_inputs,
         unfolded_answers=traffic.unfolded_answers,
-        unfolded_share=traffic.unfolded_answers / read if read else 0.0,
+        unfolded_share=traffic.unfolded_answers / answers if answers else 0.0,
         gateways=gateways,
         pending=sum(gateway.pending for gateway in gateways),
     )

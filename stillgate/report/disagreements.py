@@ -91,7 +91,7 @@ def find_disagreements(
     task: TaskSection,
     artifact: str,
     period: Period,
-    slices: Iterable[str],
+    slices: Sequence[str],
     with_texts: bool,
 ) -> Disagreements:
     """Read every answer of the period; files that cannot be read are the coverage's to tell."""
@@ -112,7 +112,9 @@ def find_disagreements(
         worst=tuple(full[_key(one)] for one in search.worst),
         latest=tuple(full[_key(one)] for one in search.latest),
         by_slice={
-            name: tuple(full[_key(one)] for one in search.by_slice[name]) for name in sorted(search.by_slice)
+            name: tuple(full[_key(one)] for one in search.by_slice[name])
+            for name in slices
+            if name in search.by_slice
         },
     )
 

@@ -35,7 +35,10 @@ _SLICES = (
     f" {_ANSWERED_BY} AND (e.teacher != ? OR {_ANSWERED_BY}) AS answered"
     " FROM exchange e WHERE e.task = ? AND e.started_at_us >= ? AND e.started_at_us < ?) GROUP BY 1, 2"
 )
-_UNFOLDED = "SELECT count(*) FROM answer WHERE number > ? AND responder != ?"
+_UNFOLDED = (
+    "SELECT count(*) FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence WHERE a.number > ?"
+    " AND a.responder = ? AND e.task = ? AND e.started_at_us >= ? AND e.started_at_us < ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Traffic:
     unpaired: Mapping[str, int]
     epochs: tuple[Epoch, ...]
     slices: Mapping[str, SliceTraffic]
-    unfolded_answers: int  # of students, in whole files: the monitor has not read them yet
+    unfolded_answers: int  # of the student: the monitor has not read them yet
     unreadable_files: Mapping[str, str]  # gateway -> why
 
 
@@ -102,7 +105,11 @@ def read_traffic(
                 epochs += _epochs(connection, task.name, period)
                 for name, counts in _slice_counts(connection, task, artifact, answering, period):
                     slices[name] = slices.get(name, SliceTraffic()).plus(*counts)
-                unfolded += _first(connection, _UNFOLDED, (positions.get(path.stem, 0), TEACHER))
+                read = positions.get(path.stem, 0)
+                (waiting,) = connection.execute(
+                    _UNFOLDED, (read, artifact, task.name, *period.bounds_us)
+                ).fetchone()
+                unfolded += waiting
         except sqlite3.Error as error:
             problems[path.stem] = f"{path.name} cannot be read: {error}"
     return Traffic(
@@ -171,8 +178,3 @@ def _slice_names(rules: Sequence[SliceRule], attributes: Any, words: Sequence[in
     subjects = [Subject(attributes, count) for count in words]
     names = [name for subject in subjects for name in serving_slices_of(rules, subject)]
     return list(dict.fromkeys([OVERALL, *names]))
-
-
-def _first(connection: sqlite3.Connection, query: str, parameters: tuple[Any, ...]) -> int:
-    (count,) = connection.execute(query, parameters).fetchone()
-    return int(count)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ class Stopped:
         made = self.report(*arguments, "--out", str(target))
         assert made.exit_code == 0, made.stderr
         return target.read_text(encoding="utf-8")
+
+
+def moment(at_us: int) -> str:
+    """As the options of the command take it."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
 
 
 def observed(top: int, confidence: float) -> Observation:

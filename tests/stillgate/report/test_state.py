@@ -1,12 +1,10 @@
 """The state in one word: what makes it healthy, drifting, or unsayable."""
 
-from datetime import UTC, datetime
-
 import pytest
 from sqlalchemy import text
 
 from tests.gateway.control.desk import raise_alarm
-from tests.stillgate.report.stopped import START_US, Stopped, observed, some_traffic
+from tests.stillgate.report.stopped import START_US, Stopped, moment, observed, some_traffic
 
 
 def agreeing(stopped: Stopped, count: int = 300, share: float = 1.0) -> str:
@@ -49,7 +47,7 @@ def test_an_alarm_of_another_time_or_student_is_none_of_this_one(stopped: Stoppe
 def test_a_refuted_bar_is_drift_too(stopped: Stopped) -> None:
     """Half of the answers agree, and the bar is 80 %; the alarm came after the time of the report."""
     agreeing(stopped, share=0.5)
-    state = stopped.document("--to", datetime.fromtimestamp(START_US / 1e6 + 3000, UTC).isoformat())["state"]
+    state = stopped.document("--to", moment(START_US + 3_000_000_000))["state"]
     assert (state["health"], "upper bound" in state["why"]) == ("drifting", True)
 
 
@@ -67,7 +65,9 @@ def test_answers_that_nobody_folded_make_it_unsayable(stopped: Stopped) -> None:
     document = stopped.document()
     assert document["state"]["health"] == "cannot say"
     assert document["coverage"]["unfolded_answers"] == 100
+    assert document["coverage"]["unfolded_share"] == 0.25
     assert any("100 answers" in problem for problem in document["problems"])
+    assert stopped.document("--to", moment(START_US + 300_000_000))["state"]["health"] == "healthy"
 
 
 def test_traffic_that_was_hardly_compared_makes_it_unsayable(stopped: Stopped) -> None:
