@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from ledger.exchange import Answer, Exchange, Outcome, Unpaired
+from ledger.exchange import TEACHER, Answer, Exchange, Origin, Outcome, ServedBy, Unpaired
 from ledger.stages import Stage
 from monitor.intervals import confidence_sequence
 from tests.artifacts import set_stage
+from tests.ledger.builders import build_answer
 from tests.stillgate.report.stopped import SECOND_US, START_US, Stopped, moment, some_traffic
 
 Rows = list[tuple[Exchange, Answer]]
@@ -149,6 +150,33 @@ def test_coverage_counts_what_was_not_compared(stopped: Stopped) -> None:
     assert coverage["unpaired"] == {"request_not_json": 10, "incomplete": 5}
     areas = Counter(exchange.attributes["x-area"] for exchange, _ in rows)
     assert line_of(stopped.document(), "area=new")["requests"] == areas["new"]
+
+
+def test_what_the_student_served_is_counted_and_its_audits_are_compared(stopped: Stopped) -> None:
+    """Of 100 requests it served 30, and the teacher was asked afterwards about 10 of those."""
+    artifact = stopped.add_student()
+    rows, audits = [], []
+    for place, (exchange, answer) in enumerate(some_traffic(100, artifact)):
+        if place < 30:
+            audited = place < 10
+            served = {"served_by": ServedBy.STUDENT, "artifact": artifact, "teacher": (), "measured": audited}
+            unpaired = None if audited else Unpaired.NOT_ASKED
+            rows.append((exchange._replace(**served, unpaired=unpaired), answer))
+            if audited:
+                audits.append(
+                    build_answer(place, TEACHER, origin=Origin.AUDIT, observations=exchange.teacher)
+                )
+        else:
+            rows.append((exchange, answer))
+    stopped.write(rows)
+    stopped.exchanges.append([], audits)
+    stopped.tick()
+    document = stopped.document()
+    coverage, overall = document["coverage"], line_of(document, "all")
+    assert (coverage["served_by"], overall["served_share"]) == ({"teacher": 70, "student": 30}, 0.3)
+    assert coverage["eligible"] == coverage["answered"] == overall["report"]["pairs"] == 80
+    assert document["disagreements"]["pairs"] == 80
+    assert all(one["teacher_probability"] for one in document["disagreements"]["worst"])
 
 
 def test_lost_requests_count_against_the_coverage(stopped: Stopped) -> None:

@@ -87,6 +87,8 @@ def test_many_slices_are_cut_with_a_sentence(stopped: Stopped) -> None:
     document = stopped.document()
     page = stopped.page()
     assert len(document["slices"]) == 202  # all, 200 values and `other`
+    (other,) = (line for line in document["slices"] if line["report"]["slice"] == "area=other")
+    assert (other["report"]["pairs"], other["requests"], other["coverage_share"]) == (100, 100, 1.0)
     assert "162 more slices are left out here; the JSON report has all 202." in page
     assert (
         sum("area=" in row for row in re.findall(r"<tr>.*?</tr>", page.partition("Why each verdict")[0]))
