@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlmodel import Session, select
 
 from ledger.configuration import Configuration, TaskSection
+from ledger.exchange_file import exchange_paths
 from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import CursorRow, HeartbeatRow
@@ -220,6 +221,10 @@ def _windows(session: Session, scope: Scope) -> Windows:
 def _problems(scope: Scope, known: Known, traffic: Traffic, coverage: Coverage) -> Iterator[str]:
     for problem in traffic.unreadable_files.values():
         yield f"{problem}; its exchanges are missing below"
+    counted = {gateway.gateway for gateway in coverage.gateways}
+    for path in exchange_paths(scope.configuration.deployment.data_directory):
+        if path.stem not in counted:
+            yield f"what {path.name} lost cannot be counted, so the coverage may be too high"
     if known.registered is not None and known.registered.problem is not None:
         yield f"the manifest of {scope.student} is not used: {known.registered.problem}"
     for alarm in known.alarms:

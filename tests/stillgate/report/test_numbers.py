@@ -208,3 +208,4 @@ def test_a_file_that_cannot_be_read_is_told_and_left_out(stopped: Stopped, rows:
     document = stopped.document()
     assert document["coverage"]["requests"] == len(rows)
     assert any("g1.sqlite cannot be read" in problem for problem in document["problems"])
+    assert any("what g1.sqlite lost cannot be counted" in problem for problem in document["problems"])
