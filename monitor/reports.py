@@ -67,6 +67,34 @@ def merged_sums(
     return {name: merged(parts[name]) for name in in_order(parts)}
 
 
+def sums_over_time(
+    session: Session,
+    task: str,
+    artifact: str,
+    slice_name: str,
+    since_us: int | None = None,
+    until_us: int | None = None,
+) -> dict[int, SliceSums]:
+    """Sums of one slice by the start of each window that is still kept, in order of time."""
+    start = col(SumsRow.window_start_us)
+    query = select(SumsRow).where(
+        SumsRow.task == task,
+        SumsRow.artifact == artifact,
+        SumsRow.slice == slice_name,
+        start >= max(0, since_us or 0),
+    )
+    query = query if until_us is None else query.where(start < until_us)
+    return {row.window_start_us: SliceSums.from_json(row.sums) for row in session.exec(query.order_by(start))}
+
+
+def students_with_sums(session: Session, task: str) -> list[str]:
+    """Every student of which at least one pair was folded."""
+    query = select(SumsRow.artifact).where(
+        SumsRow.task == task, SumsRow.slice == OVERALL, SumsRow.window_start_us == WHOLE_LIFE
+    )
+    return sorted(session.exec(query))
+
+
 def slice_reports(
     sums_by_slice: Mapping[str, SliceSums],
     rules: Sequence[SliceRule],

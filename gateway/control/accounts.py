@@ -5,12 +5,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.exchange_file import accounts_of, exchange_paths, reading
-from ledger.tally import Tally
+from ledger.tally import read_tally
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ def _accounts_of(path: Path) -> GatewayAccounts:
 
 def _running_block(path: Path, open_blocks: set[int]) -> tuple[int, Mapping[str, int]]:
     """Started and dropped requests of the block that is being counted; nothing if its tally is gone."""
-    if not path.is_file():
+    tally = read_tally(path)
+    if tally is None or tally.block_first not in open_blocks:
         return 0, {}
-    with closing(Tally(path)) as tally:
-        return (tally.started, tally.dropped) if tally.block_first in open_blocks else (0, {})
+    return tally.started, tally.dropped

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ledger.tally import Drop, Tally
+from ledger.tally import Drop, Tally, read_tally
 
 COUNT_AND_DIE = """
 import os, signal, sys
@@ -54,3 +54,34 @@ def test_a_killed_process_leaves_its_counts(tmp_path: Path) -> None:
     tally = Tally(path)
     assert (tally.block_first, tally.started, tally.dropped[Drop.SHUTDOWN]) == (1000, 5, 2)
     tally.close()
+
+
+def test_a_reader_sees_the_counts_and_changes_nothing(tmp_path: Path) -> None:
+    """While the writer goes on, and after it has gone; where there is no tally it makes none."""
+    path = tmp_path / "g0.tally"
+    assert read_tally(path) is None
+    assert not path.exists()
+    tally = Tally(path)
+    tally.begin(1000)
+    tally.start_request()
+    tally.drop(Drop.SHUTDOWN, 2)
+    before = path.read_bytes()
+
+    reading = read_tally(path)
+
+    assert reading is not None
+    assert (reading.block_first, reading.started, reading.dropped[Drop.SHUTDOWN]) == (1000, 1, 2)
+    assert path.read_bytes() == before
+    tally.close()
+    assert read_tally(path) == reading
+
+
+def test_a_tally_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    """What it could not count is 0."""
+    path = tmp_path / "g0.tally"
+    path.write_bytes((7).to_bytes(8, sys.byteorder) + (3).to_bytes(8, sys.byteorder))
+
+    reading = read_tally(path)
+
+    assert reading is not None
+    assert (reading.block_first, reading.started, set(reading.dropped.values())) == (7, 3, {0})

@@ -7,8 +7,9 @@ from sqlmodel import Session
 
 from ledger.slices import SliceRule
 from monitor.intervals import confidence_sequence
-from monitor.reports import merged_sums, slice_reports
+from monitor.reports import merged_sums, slice_reports, students_with_sums, sums_over_time
 from monitor.sums import SliceSums, merged
+from monitor.windows import add_to_rows, with_whole_life
 from tests.monitor.world import A, B, build_pair
 
 RULES = (SliceRule("area", "header", "x-area", critical=True, bar=0.85),)
@@ -57,3 +58,16 @@ def test_an_unknown_student_has_no_sums(engine: Engine) -> None:
     with Session(engine) as session:
         assert merged_sums(session, "desk", "s-unknown") == {}
         assert merged_sums(session, "desk", "s-unknown", since_us=0, until_us=1) == {}
+
+
+def test_windows_come_one_by_one_in_order_of_time(engine: Engine) -> None:
+    """Those that start in the span, without the sums over the whole life; and who has any."""
+    one = SliceSums.of_pair(build_pair())
+    with Session(engine) as session:
+        starts = (60, 0, 120)
+        add_to_rows(session, with_whole_life({("desk", "s-1", "all", start): one for start in starts}))
+        add_to_rows(session, with_whole_life({("other", "s-2", "all", 0): one}))
+
+        assert list(sums_over_time(session, "desk", "s-1", "all")) == [0, 60, 120]
+        assert sums_over_time(session, "desk", "s-1", "all", 60, 120) == {60: one}
+        assert students_with_sums(session, "desk") == ["s-1"]

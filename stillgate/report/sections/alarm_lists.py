@@ -1,0 +1,93 @@
+"""Alarms with what their receipts say."""
+
+from collections.abc import Mapping, Sequence
+
+from stillgate.report.document import Report
+from stillgate.report.history import AlarmLine
+from stillgate.report.markup import NOTHING, Markup, joined
+from stillgate.report.tables import Cell, card, folded, name, paragraph, pill, soft, table
+from stillgate.report.words import NONE, moment, number, percent, words
+
+SHOWN_RECEIPTS = 50
+
+
+def alarms_section(report: Report) -> Markup:
+    if not report.alarms:
+        return paragraph("No alarm fired in this time.")
+    shown = report.alarms[-SHOWN_RECEIPTS:]
+    left = report.alarms_in_period - len(shown)
+    columns = (
+        "alarm>",
+        "at, UTC",
+        "slice",
+        "student",
+        "disagree>",
+        "null>",
+        "log wealth>",
+        "needed>",
+        "replay",
+        "led to",
+    )
+    return joined(
+        paragraph(
+            "An alarm fires when the log wealth of a slice's detector reaches what the false-alarm budget demands. Null"
+            " is the disagreement that was taken for normal. Replay computes the alarm again from its receipt."
+        ),
+        paragraph(f"{left:,} older alarms are left out here.") if left else NOTHING,
+        card(table(columns, map(_alarm_row, shown))),
+        folded(
+            "Receipts",
+            table(("alarm>", "null from", "change began, UTC", "decision"), map(_receipt_row, shown)),
+        ),
+    )
+
+
+def _alarm_row(alarm: AlarmLine) -> Sequence[Cell]:
+    receipt = alarm.receipt
+    return (
+        str(alarm.id),
+        moment(alarm.at_us),
+        name(alarm.slice),
+        name(alarm.artifact),
+        _disagreed(receipt),
+        _percent_of(receipt, "m0"),
+        _number_of(receipt, "log_wealth"),
+        _number_of(receipt, "log_threshold"),
+        _replay(alarm),
+        words(alarm.decision) + (f", job {alarm.job_id}" if alarm.job_id else ""),
+    )
+
+
+def _disagreed(receipt: Mapping[str, object]) -> str:
+    inputs, disagreements = receipt.get("inputs"), receipt.get("disagreements")
+    if not isinstance(inputs, int) or not isinstance(disagreements, int) or not inputs:
+        return NONE
+    return f"{disagreements:,} of {inputs:,} ({percent(disagreements / inputs, 0)})"
+
+
+def _number_of(receipt: Mapping[str, object], key: str) -> str:
+    value = receipt.get(key)
+    return number(float(value), 1) if isinstance(value, int | float) else NONE
+
+
+def _percent_of(receipt: Mapping[str, object], key: str) -> str:
+    value = receipt.get(key)
+    return percent(float(value)) if isinstance(value, int | float) else NONE
+
+
+def _replay(alarm: AlarmLine) -> Cell:
+    if alarm.replayed_log_wealth is None:
+        return soft("not possible")
+    same = alarm.replayed_log_wealth == alarm.receipt.get("log_wealth")
+    return pill("the same" if same else "differs", "good" if same else "bad")
+
+
+def _receipt_row(alarm: AlarmLine) -> Sequence[Cell]:
+    receipt = alarm.receipt
+    change = receipt.get("change_us")
+    return (
+        str(alarm.id),
+        str(receipt.get("null_reason") or NONE),
+        moment(change if isinstance(change, int) else None),
+        alarm.decision_reason or NONE,
+    )
