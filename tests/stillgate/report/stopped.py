@@ -16,7 +16,7 @@ from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.exchange import Answer, Exchange
 from ledger.exchange_file import ExchangeFile
-from ledger.labels import append_label
+from ledger.labels import keep_label
 from ledger.observation import Observation
 from ledger.stages import Stage
 from monitor.cycle import run_cycle
@@ -55,7 +55,7 @@ class Stopped:
 
     def label(self, exchange: Exchange, name: str) -> None:
         with transaction(self.engine) as session:
-            append_label(session, exchange.exchange_id, 0, name, "test")
+            keep_label(session, exchange.exchange_id, 0, name, "test")
 
     def tick(self, number: int = 1) -> None:
         run_cycle(self.engine, self.configuration, START_US + 3_600_000_000 + number * SECOND_US)
