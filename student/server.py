@@ -37,7 +37,10 @@ async def serve(configuration: Configuration, path: Path) -> None:
         server = await loop.create_unix_server(lambda: _Connection(loop, answering), sock=_listen(path))
         log.info("The student process answers at %s. action=listening", path)
         try:
-            await asyncio.gather(answering.run(), following.run())
+            # Unlike gather, a group waits until the cancelled have ended: the model's thread must not outlive us.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(answering.run())
+                group.create_task(following.run())
         finally:
             server.close()
             path.unlink(missing_ok=True)

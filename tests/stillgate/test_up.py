@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,12 @@ def _up(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _pids(configuration: Configuration) -> dict[str, int]:
-    folder = configuration.deployment.data_directory / "run"
-    return {path.stem: int(path.read_text() or 0) for path in folder.glob("*.pid")}
+    """The supervisor removes the file of a process that died, maybe between our listing and our reading."""
+    pids = {}
+    for path in (configuration.deployment.data_directory / "run").glob("*.pid"):
+        with suppress(FileNotFoundError):
+            pids[path.stem] = int(path.read_text() or 0)
+    return pids
 
 
 def _gone(pids: dict[str, int]) -> bool:
