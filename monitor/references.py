@@ -1,6 +1,7 @@
-"""The gate reports of the students that answer, read once from their verified artifacts."""
+"""What the verified artifacts of the students that answer say: gate reports and teacher versions. Read once."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,15 @@ def gate_reports(data_directory: Path, answering: Digests) -> tuple[Reports, dic
             except (ArtifactError, OSError) as error:
                 reports[task][artifact], problems[artifact] = None, str(error)
     return reports, problems
+
+
+def teacher_epochs(data_directory: Path, students: Mapping[str, str]) -> dict[str, str]:
+    """The teacher version that each student learnt from, of those whose artifacts can be read."""
+    epochs: dict[str, str] = {}
+    for artifact, digest in students.items():
+        with suppress(ArtifactError, OSError):  # gate_reports says so
+            epochs[artifact] = _manifest(data_directory, artifact, digest).lineage.teacher_epoch
+    return epochs
 
 
 @cache  # an artifact never changes, and what raises is not kept

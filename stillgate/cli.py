@@ -5,7 +5,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stillgate import auditing, backup, checks, erasing, operating, reloading, scaffold, up, watching
+from stillgate import (
+    alarming,
+    auditing,
+    backup,
+    checks,
+    erasing,
+    operating,
+    reloading,
+    scaffold,
+    up,
+    watching,
+)
 from stillgate.admin_client import AdminRefusal
 from stillgate.options import fail
 
@@ -28,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 alarm = typer.Typer(no_args_is_help=True, help="Drift alarms.")
+trigger = typer.Typer(no_args_is_help=True, help="When an alarm is raised.")
 student = typer.Typer(no_args_is_help=True, help="Students.")
 key = typer.Typer(no_args_is_help=True, help="Keys of the admin API.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
@@ -49,12 +61,20 @@ for command in (
     backup.backup,
 ):
     app.command()(command)
-alarm.command("show")(watching.alarm_show)
+alarm.command("show")(alarming.alarm_show)
+alarm.command("replay")(alarming.alarm_replay)
+trigger.command("explain")(alarming.trigger_explain)
 student.command("show")(watching.student_show)
 key.command("create")(operating.key_create)
 key.command("revoke")(operating.key_revoke)
 audit.command("verify")(auditing.audit_verify)
-for name, group in (("alarm", alarm), ("student", student), ("key", key), ("audit", audit)):
+for name, group in (
+    ("alarm", alarm),
+    ("trigger", trigger),
+    ("student", student),
+    ("key", key),
+    ("audit", audit),
+):
     app.add_typer(group, name=name)
 
 
