@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import document
-from benchmarks.detectors import behaviour, delays, equal, nulls, plots
+from benchmarks.detectors import behaviour, delays, equal, equal_table, nulls, plots
 from benchmarks.machine import circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
@@ -105,7 +105,7 @@ def _behaviour(plan: Plan) -> Report:
 def _equal(plan: Plan, found: list[equal.Compared]) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         found.append(equal.compared(plan.sizes, Path(folder)))
-    return Report("equal", equal.compared_tables(found[0]), tuple(equal.equal_floors(found[0])))
+    return Report("equal", equal_table.compared_tables(found[0]), tuple(equal_table.equal_floors(found[0])))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, ks_2samp
 
-from benchmarks.detectors import equal, nulls, plots
+from benchmarks.detectors import equal, equal_table, nulls, plots
 from benchmarks.detectors.delays import Delays, measured_delays
 from benchmarks.detectors.equal import tuned
 from benchmarks.detectors.kernel import (
@@ -181,9 +181,9 @@ def test_ours_has_to_be_faster_than_the_fastest_comparator() -> None:
 
     rows = (*(row(name, 80) for name in equal.OURS), row("fast", 100), row("slow", 500))
     found = equal.Compared(rows, rows, equal.Sizes(), ("KSWIN: it broke",))
-    floors = equal.equal_floors(found)
+    floors = equal_table.equal_floors(found)
 
     assert [floor.what for floor in floors if floor.breaks] == ["KSWIN: it broke"]
     assert {floor.measured for floor in floors[1:]} == {0.8}
-    assert all(text(table) for table in equal.compared_tables(found))
+    assert all(text(table) for table in equal_table.compared_tables(found))
     assert 'points="70.0' in plots.chart("t", {"ours": [(0.1, 10.0), (0.2, 100.0)]})
