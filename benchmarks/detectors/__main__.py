@@ -39,11 +39,11 @@ class Plan:
 
 
 QUICK = Plan(
-    null_steps=50_000,
+    null_steps=20_000,
     runs=1000,
     behaviour_streams=50,
     behaviour_steps=100_000,
-    sizes=equal.Sizes(streams=30, runs=100, comparators=("ADWIN", "PageHinkley", "DDM", "MAPIE"), few=()),
+    sizes=equal.Sizes(streams=20, runs=60, comparators=("ADWIN", "PageHinkley", "DDM", "MAPIE"), few=()),
 )
 
 
