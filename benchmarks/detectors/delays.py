@@ -149,7 +149,9 @@ def _row(cell: DelayCell) -> tuple[str, ...]:
 
 
 def told(delays: Delays) -> str:
-    """The median, and how many runs did not alarm."""
+    """The median, and how many runs did not alarm; `all early` where each had a false alarm before the change."""
+    if not len(delays.requests):
+        return "all early"
     median = delays.quantile(0.5)
     missed = f" ({100 * delays.missed:.0f} %)" if delays.missed else ""
     return ("never" if median is None else f"{median:,.0f}") + missed

@@ -35,6 +35,7 @@ IMPROVED, IMPROVED_HORIZON = 0.02, 10_000  # a change for the better, of which n
 REFERENCE = 10_000  # pairs that windows compare with, and that the learnt null comes from
 RUNTIME = Path(__file__).with_name("comparator_runtime.py")
 PARALLEL = 2
+COMPARATOR_SECONDS = 900  # of one of them, tuning included
 DEFAULT_LEVEL = 259_200.0  # A of one false alarm in 30 days of ticks of 10 s
 
 
@@ -97,6 +98,8 @@ def compared(sizes: Sizes, folder: Path) -> Compared:
         for name, job in jobs.items():
             try:
                 rows.append(job.result())
+            except subprocess.TimeoutExpired:
+                problems.append(f"{name}: no end within {COMPARATOR_SECONDS} s")
             except subprocess.CalledProcessError as error:
                 problems.append(f"{name}: {error.stderr.strip()[-300:]}")
     defaults, tuned = zip(*rows, strict=True)
@@ -204,6 +207,7 @@ def _comparator(python: Path, name: str, drawn: Drawn, sizes: Sizes, folder: Pat
         capture_output=True,
         text=True,
         check=True,
+        timeout=COMPARATOR_SECONDS,
     )
     said = json.loads(ended.stdout)
     row = partial(_row, f"{name} ({said['library']})", drawn.moments)
