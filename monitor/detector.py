@@ -1,37 +1,37 @@
-"""Mixture e-SR detector of one stream of 0/1 disagreements, after Shin, Ramdas and Rinaldo (e-detectors).
+"""Mixture e-SR detector of one stream of losses in [0, 1], after Shin, Ramdas and Rinaldo (e-detectors).
 
-A tick multiplies each component's wealth by the likelihood of its counts under a bet that the disagreement
-lies above the null m0, after adding a restart mass r fixed before the counts are seen. Wealth is kept as a
-logarithm. For any dependence between streams, the expected number of false alarms up to any stopping time is
-at most (restart mass spent until then) / A, where an alarm is a mean wealth of at least A.
+A tick multiplies each component's wealth by what a bet that the mean loss lies above the null m0 makes of the
+tick's counts, after adding a restart mass r fixed before the counts are seen. Wealth is kept as a logarithm. For
+any dependence between streams, the expected number of false alarms up to any stopping time is at most (restart
+mass spent until then) / A, where an alarm is a mean wealth of at least A.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
 BETS = 8
-HISTORY = 512  # ticks kept for the receipt; older ones are folded into its starting wealth
+HISTORY = 256  # ticks kept for the receipt; older ones are folded into the standing that it begins with
 LEAST_NULL = 1e-6  # keeps the bets finite
+DISAGREEMENT = (0.0, 1.0)  # losses of an input on which the two agree, and of one on which they do not
 
-Tick = tuple[float, int, int]  # restart mass, distinct inputs, disagreements
+
+class Tick(NamedTuple):
+    """What one tick showed."""
+
+    mass: float  # restart mass
+    at_us: int  # start of its earliest exchange
+    counts: tuple[int, ...]  # distinct inputs by loss
 
 
-@dataclass(frozen=True, slots=True)
-class Detector:
-    """State of one stream since its last reset; every change makes a new one."""
+class Standing(NamedTuple):
+    """Where the bets stand between two ticks."""
 
-    m0: float  # the null: disagreement is at most this
-    bets: tuple[float, ...]
     log_wealth_by_bet: tuple[float, ...]
     log_cusum_by_bet: tuple[float, ...]  # locates the change: restarts whenever the evidence is used up
     restarted_us: tuple[int, ...]  # by bet: start of the first tick since log_cusum last restarted
-    owed_mass: float  # restart mass of ticks without inputs, which change nothing else
-    start: tuple[float, ...]  # log_wealth_by_bet before the first tick of `ticks`
-    ticks: tuple[Tick, ...]
-    inputs: int  # since the reset, as are the disagreements
-    disagreements: int
 
     @property
     def log_wealth(self) -> float:
@@ -39,12 +39,51 @@ class Detector:
         return log_mean(self.log_wealth_by_bet)
 
     @property
-    def change_us(self) -> int | None:
+    def change_us(self) -> int:
         """Where the stream seems to have changed: the last restart of the strongest e-CUSUM component."""
-        if not self.inputs:
-            return None
-        strongest = max(range(len(self.bets)), key=self.log_cusum_by_bet.__getitem__)
+        strongest = max(range(len(self.restarted_us)), key=self.log_cusum_by_bet.__getitem__)
         return self.restarted_us[strongest]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a stream's detector bets against, and how."""
+
+    m0: float  # the null: the mean loss is at most this
+    bets: tuple[float, ...]
+    losses: tuple[float, ...] = DISAGREEMENT  # of each count; a bin of losses stands for its lower edge
+
+    def log_evidence(self, counts: Sequence[int]) -> list[float]:
+        """By bet, the log of what it makes of these counts."""
+        return [
+            sum(count * factor for count, factor in zip(counts, factors, strict=True))
+            for factors in _log_factors(self)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """State of one stream since its last reset; every change makes a new one."""
+
+    terms: Terms
+    standing: Standing
+    owed_mass: float  # restart mass of ticks without inputs, which change nothing else
+    start: Standing  # before the first tick of `ticks`
+    ticks: tuple[Tick, ...]
+    totals: tuple[int, ...]  # counts since the reset
+
+    @property
+    def log_wealth(self) -> float:
+        return self.standing.log_wealth
+
+    @property
+    def change_us(self) -> int | None:
+        """None before the first input."""
+        return self.standing.change_us if self.inputs else None
+
+    @property
+    def inputs(self) -> int:
+        return sum(self.totals)
 
 
 def bets_for(m0: float) -> tuple[float, ...]:
@@ -55,45 +94,52 @@ def bets_for(m0: float) -> tuple[float, ...]:
     return tuple(min(least * ratio**index, greatest) / (1 - m0) for index in range(BETS))
 
 
-def new_detector(m0: float, bets: Sequence[float] | None = None) -> Detector:
-    """A detector that has seen nothing. Raises ValueError for a null outside (0, 1)."""
+def terms_for(m0: float, losses: Sequence[float] = DISAGREEMENT) -> Terms:
+    """The terms that belong to a null. Raises ValueError for one outside (0, 1)."""
     if not 0 < m0 < 1:
-        raise ValueError(f"the null disagreement {m0} must lie between 0 and 1")
+        raise ValueError(f"the null {m0} must lie between 0 and 1, or nothing could contradict it")
     m0 = max(m0, LEAST_NULL)
-    chosen = tuple(bets) if bets is not None else bets_for(m0)
-    broke = (-math.inf,) * len(chosen)
-    return Detector(m0, chosen, broke, broke, (0,) * len(chosen), 0.0, broke, (), 0, 0)
+    return Terms(m0, bets_for(m0), tuple(losses))
 
 
-def update(detector: Detector, mass: float, inputs: int, disagreements: int, at_us: int) -> Detector:
-    """One tick: `disagreements` of `inputs`, the earliest of them at `at_us`."""
-    if inputs == 0:
-        return replace(detector, owed_mass=detector.owed_mass + mass)
-    tick = (detector.owed_mass + mass, inputs, disagreements)
-    evidence = _log_evidence(detector.m0, detector.bets, inputs, disagreements)
-    cusum = detector.log_cusum_by_bet
+def new_detector(terms: Terms) -> Detector:
+    """A detector that has seen nothing."""
+    nothing = fresh_standing(terms)
+    return Detector(terms, nothing, 0.0, nothing, (), (0,) * len(terms.losses))
+
+
+def fresh_standing(terms: Terms) -> Standing:
+    broke = (-math.inf,) * len(terms.bets)
+    return Standing(broke, broke, (0,) * len(terms.bets))
+
+
+def update(detector: Detector, mass: float, counts: Sequence[int], at_us: int) -> Detector:
+    """One tick: distinct inputs by loss, the earliest of them at `at_us`."""
+    mass += detector.owed_mass
+    if not any(counts):
+        return replace(detector, owed_mass=mass)
+    tick = Tick(mass, at_us, tuple(counts))
     return _shortened(
         replace(
             detector,
-            log_wealth_by_bet=after_tick(detector.log_wealth_by_bet, detector.m0, detector.bets, tick),
-            log_cusum_by_bet=tuple(max(c, 0.0) + e for c, e in zip(cusum, evidence, strict=True)),
-            restarted_us=tuple(
-                at_us if c <= 0 else since for c, since in zip(cusum, detector.restarted_us, strict=True)
-            ),
+            standing=after_tick(detector.standing, detector.terms, tick),
             owed_mass=0.0,
             ticks=(*detector.ticks, tick),
-            inputs=detector.inputs + inputs,
-            disagreements=detector.disagreements + disagreements,
+            totals=tuple(total + count for total, count in zip(detector.totals, counts, strict=True)),
         )
     )
 
 
-def after_tick(wealth: Sequence[float], m0: float, bets: Sequence[float], tick: Tick) -> tuple[float, ...]:
-    """Log-wealth by bet after one tick; replaying a receipt runs exactly this."""
-    mass, inputs, disagreements = tick
-    log_mass = math.log(mass) if mass > 0 else -math.inf
-    evidence = _log_evidence(m0, bets, inputs, disagreements)
-    return tuple(_log_add(w, log_mass) + e for w, e in zip(wealth, evidence, strict=True))
+def after_tick(standing: Standing, terms: Terms, tick: Tick) -> Standing:
+    """Where the bets stand after one tick; computing an alarm again runs exactly this."""
+    log_mass = math.log(tick.mass) if tick.mass > 0 else -math.inf
+    evidence = terms.log_evidence(tick.counts)
+    wealth, cusum, since = standing
+    return Standing(
+        tuple(_log_add(w, log_mass) + e for w, e in zip(wealth, evidence, strict=True)),
+        tuple(max(c, 0.0) + e for c, e in zip(cusum, evidence, strict=True)),
+        tuple(tick.at_us if c <= 0 else at_us for c, at_us in zip(cusum, since, strict=True)),
+    )
 
 
 def log_mean(logs: Sequence[float]) -> float:
@@ -104,51 +150,17 @@ def log_mean(logs: Sequence[float]) -> float:
     return greatest + math.log(math.fsum(math.exp(value - greatest) for value in logs) / len(logs))
 
 
-def to_json(detector: Detector) -> dict[str, Any]:
-    """Python writes floats so that they read back bit for bit; -inf has no JSON form and becomes null."""
-    return {
-        "m0": detector.m0,
-        "bets": list(detector.bets),
-        "log_wealth_by_bet": finite_or_none(detector.log_wealth_by_bet),
-        "log_cusum_by_bet": finite_or_none(detector.log_cusum_by_bet),
-        "restarted_us": list(detector.restarted_us),
-        "owed_mass": detector.owed_mass,
-        "start": finite_or_none(detector.start),
-        "ticks": [list(tick) for tick in detector.ticks],
-        "inputs": detector.inputs,
-        "disagreements": detector.disagreements,
-    }
+def lower_edges(bins: int) -> tuple[float, ...]:
+    """Losses of equal bins of [0, 1], each rounded down to its lower edge: what is lost is power, not validity."""
+    return tuple(index / bins for index in range(bins))
 
 
-def from_json(document: Mapping[str, Any]) -> Detector:
-    return Detector(
-        m0=document["m0"],
-        bets=tuple(document["bets"]),
-        log_wealth_by_bet=none_as_zero_wealth(document["log_wealth_by_bet"]),
-        log_cusum_by_bet=none_as_zero_wealth(document["log_cusum_by_bet"]),
-        restarted_us=tuple(document["restarted_us"]),
-        owed_mass=document["owed_mass"],
-        start=none_as_zero_wealth(document["start"]),
-        ticks=tuple((mass, inputs, disagreements) for mass, inputs, disagreements in document["ticks"]),
-        inputs=document["inputs"],
-        disagreements=document["disagreements"],
+@lru_cache(maxsize=4096)
+def _log_factors(terms: Terms) -> tuple[tuple[float, ...], ...]:
+    """By bet and loss, the log of what the bet makes of one such input."""
+    return tuple(
+        tuple(math.log1p(bet * (loss / terms.m0 - 1)) for loss in terms.losses) for bet in terms.bets
     )
-
-
-def finite_or_none(logs: Sequence[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in logs]
-
-
-def none_as_zero_wealth(logs: Sequence[float | None]) -> tuple[float, ...]:
-    return tuple(-math.inf if value is None else value for value in logs)
-
-
-def _log_evidence(m0: float, bets: Sequence[float], inputs: int, disagreements: int) -> list[float]:
-    """By bet, the log of what it makes of these counts."""
-    return [
-        disagreements * math.log1p(bet * (1 / m0 - 1)) + (inputs - disagreements) * math.log1p(-bet)
-        for bet in bets
-    ]
 
 
 def _log_add(a: float, b: float) -> float:
@@ -158,10 +170,10 @@ def _log_add(a: float, b: float) -> float:
 
 
 def _shortened(detector: Detector) -> Detector:
-    """Fold the older half of an overlong history into the starting wealth."""
+    """Fold the older half of an overlong history into the standing that the rest begins with."""
     if len(detector.ticks) <= HISTORY:
         return detector
     start = detector.start
     for tick in detector.ticks[: HISTORY // 2]:
-        start = after_tick(start, detector.m0, detector.bets, tick)
+        start = after_tick(start, detector.terms, tick)
     return replace(detector, start=start, ticks=detector.ticks[HISTORY // 2 :])

@@ -177,13 +177,14 @@ def _detector_gauges(session: Session, configuration: Configuration, slices: Sli
         "stillgate_detector_log_threshold", "Log-wealth that raises an alarm.", labels=["task"]
     )
     for task in configuration.task:
-        limit.add_metric([task.name], log_threshold(task.trigger, configuration.monitor.tick_seconds))
+        budget, tick_seconds = task.trigger, configuration.monitor.tick_seconds
+        limit.add_metric([task.name], log_threshold(budget.false_alarms, budget.period_days, tick_seconds))
     chosen = {entry[:3] for entry in slices}
     for row in session.exec(select(DetectorRow)):
-        if (row.task, row.artifact, row.slice) in chosen:
-            detector = read_watched(row.state).detector
-            wealth.add_metric([row.task, row.artifact, row.slice], detector.log_wealth)
-            null.add_metric([row.task, row.artifact, row.slice], detector.m0)
+        watched = read_watched(row.state)
+        if watched is not None and (row.task, row.artifact, row.slice) in chosen:
+            wealth.add_metric([row.task, row.artifact, row.slice], watched.detector.log_wealth)
+            null.add_metric([row.task, row.artifact, row.slice], watched.detector.terms.m0)
     yield from (wealth, null, limit)
 
 

@@ -1,6 +1,7 @@
-"""The gate reports and certificates of the students that answer, read once from their verified artifacts."""
+"""What the verified artifacts of the students that answer say, read once: gate reports, certificates, versions."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def certificate_thresholds(data_directory: Path, artifact: str, digest: str) -> 
         return _manifest(data_directory, artifact, digest).certificate.thresholds
     except (ArtifactError, OSError):
         return {}
+
+
+def teacher_epochs(data_directory: Path, students: Mapping[str, str]) -> dict[str, str]:
+    """The teacher version that each student learnt from, of those whose artifacts can be read."""
+    epochs: dict[str, str] = {}
+    for artifact, digest in students.items():
+        with suppress(ArtifactError, OSError):  # gate_reports says so
+            epochs[artifact] = _manifest(data_directory, artifact, digest).lineage.teacher_epoch
+    return epochs
 
 
 @cache  # an artifact never changes, and what raises is not kept

@@ -22,6 +22,7 @@ class Decision(StrEnum):
     NOT_LICENSED = "not_licensed"  # no licence entry permits distillation
     NEWER_STUDENT = "newer_student"  # a later student answers already: it is the one to judge
     COOLDOWN = "cooldown"  # a job of the task ended too recently
+    SETTLING = "settling"  # the successor has answered too few inputs of the slice to be replaced as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Circumstances:
     last_job_finished_us: int | None
     newer_student: str | None  # answers too, and was registered after the one that the alarm is about
     licensed: bool
+    pairs: int  # of the slice, that the student has answered so far
 
 
 def decide(trigger: TriggerSection, circumstances: Circumstances, now_us: int) -> tuple[Decision, str]:
@@ -50,12 +52,17 @@ def decide(trigger: TriggerSection, circumstances: Circumstances, now_us: int) -
         return Decision.COOLDOWN, (
             f"a job ended {ago:.0f} s ago; trigger.cooldown_seconds is {trigger.cooldown_seconds:.0f}"
         )
+    if finished is not None and circumstances.pairs < trigger.reference_pairs:
+        return Decision.SETTLING, (
+            f"since the last job the slice has {circumstances.pairs} pairs;"
+            f" trigger.reference_pairs is {trigger.reference_pairs}"
+        )
     return Decision.JOB_OPENED, "no job is open and the cooldown is over"
 
 
-def log_threshold(trigger: TriggerSection, tick_seconds: float) -> float:
+def log_threshold(false_alarms: float, period_days: float, tick_seconds: float) -> float:
     """log A: restart mass of one period, at most 1 a tick, over the false alarms allowed in it."""
-    return math.log(trigger.period_days * 86_400 / tick_seconds / trigger.false_alarms)
+    return math.log(period_days * 86_400 / tick_seconds / false_alarms)
 
 
 def tick_mass(elapsed_seconds: float | None, tick_seconds: float) -> float:

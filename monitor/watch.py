@@ -13,13 +13,16 @@ from ledger.audit import append_audit
 from ledger.configuration import MonitorSection, TaskSection
 from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
-from ledger.tables import AlarmRow, DetectorRow, StudentRow
+from ledger.tables import AlarmRow, DetectorRow, StudentRow, SumsRow
 from monitor.baseline import Null, null_of
 from monitor.columns import PairColumns
-from monitor.detector import Detector, from_json, new_detector, to_json, update
+from monitor.detector import Detector, new_detector, terms_for, update
+from monitor.detector_state import from_json, to_json
 from monitor.measures import Bools, Ints
 from monitor.receipt import receipt_of
+from monitor.reports import WHOLE_LIFE
 from monitor.slicing import NO_SLICE
+from monitor.sums import SliceSums
 from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 
 MOST_STREAMS = 2000  # of a task: a caller's header may take any number of values, memory may not
@@ -47,9 +50,10 @@ class Watched:
         }
 
 
-def read_watched(state: Mapping[str, Any]) -> Watched:
-    """The inverse of Watched.plain."""
-    return Watched(Null(**state["null"]), from_json(state["detector"]), state["silent_until_us"])
+def read_watched(state: Mapping[str, Any]) -> Watched | None:
+    """The inverse of Watched.plain; None for what another release wrote, so that the stream begins anew."""
+    detector = from_json(state["detector"])
+    return None if detector is None else Watched(Null(**state["null"]), detector, state["silent_until_us"])
 
 
 def counts_by_stream(pages: Sequence[PairColumns]) -> dict[Stream, Counts]:
@@ -103,17 +107,15 @@ def watch(
     `answering` holds the gate report of every student that answers, None where it cannot be read.
     """
     _forget_others(session, task.name, answering)
-    before = _kept(session, task.name)
-    limit = log_threshold(task.trigger, monitor.tick_seconds)
+    before = kept(session, task.name)
+    limit = log_threshold(task.trigger.false_alarms, task.trigger.period_days, monitor.tick_seconds)
     after = _updated(task, before, answering, counts, mass, now_us)
     alarming = [stream for stream in sorted(after) if after[stream].detector.log_wealth >= limit]
-    alarms = [
-        _raise_alarm(session, task, monitor, stream, after, limit, answering, now_us) for stream in alarming
-    ]
+    alarms = [_raise_alarm(session, task, monitor, stream, after, answering, now_us) for stream in alarming]
     silent_until_us = now_us + int(task.trigger.cooldown_seconds * 1e6)
     for stream in alarming:
-        null = after[stream].null
-        after[stream] = Watched(null, new_detector(null.m0), silent_until_us)
+        alarmed = after[stream]
+        after[stream] = Watched(alarmed.null, new_detector(alarmed.detector.terms), silent_until_us)
     _keep(session, task.name, before, after)
     return alarms
 
@@ -134,7 +136,7 @@ def _updated(
     for stream, stream_mass in masses.items():
         watched = _watched_now(task, stream, before.get(stream), answering)
         inputs, disagreements, at_us = counts.get(stream, (0, 0, now_us))
-        detector = update(watched.detector, stream_mass, inputs, disagreements, at_us)
+        detector = update(watched.detector, stream_mass, (inputs - disagreements, disagreements), at_us)
         after[stream] = Watched(watched.null, detector)
     return after
 
@@ -150,7 +152,7 @@ def _watched_now(
     null = null_of(slice_name, report, task.rules, task.gate, task.trigger)
     if watched is not None and watched.null.m0 == null.m0:
         return watched
-    return Watched(null, new_detector(null.m0))
+    return Watched(null, new_detector(terms_for(null.m0)))
 
 
 def _raise_alarm(
@@ -159,13 +161,12 @@ def _raise_alarm(
     monitor: MonitorSection,
     stream: Stream,
     after: Mapping[Stream, Watched],
-    limit: float,
     answering: Mapping[str, GateReport | None],
     now_us: int,
 ) -> AlarmRow:
     artifact, slice_name = stream
     watched, overall = after[stream], after.get((artifact, OVERALL))
-    circumstances = _circumstances(session, task, artifact, answering)
+    circumstances = _circumstances(session, task, stream, answering)
     decision, reason = decide(task.trigger, circumstances, now_us)
     receipt = receipt_of(
         watched.detector,
@@ -173,7 +174,6 @@ def _raise_alarm(
         watched.null,
         task.trigger,
         monitor.tick_seconds,
-        limit,
     )
     alarm = AlarmRow(
         task=task.name,
@@ -182,7 +182,8 @@ def _raise_alarm(
         at_us=now_us,
         decision=decision,
         job_id=circumstances.open_job,
-        receipt=receipt | {"decision_reason": reason},
+        receipt=receipt
+        | {"decision_reason": reason, "training_window_us": [watched.detector.change_us, now_us]},
     )
     session.add(alarm)
     session.flush()
@@ -205,14 +206,17 @@ def _audit(session: Session, alarm: AlarmRow) -> None:
 
 
 def _circumstances(
-    session: Session, task: TaskSection, artifact: str, answering: Mapping[str, GateReport | None]
+    session: Session, task: TaskSection, stream: Stream, answering: Mapping[str, GateReport | None]
 ) -> Circumstances:
+    artifact, slice_name = stream
+    sums = session.get(SumsRow, (task.name, artifact, slice_name, WHOLE_LIFE))
     job, finished = open_job(session, task.name), last_finished_job(session, task.name)
     return Circumstances(
         open_job=None if job is None else job.id,
         last_job_finished_us=None if finished is None else finished.finished_at_us,
         newer_student=_newer_student(session, artifact, list(answering)),
         licensed=task.licence is not None and task.licence.distillation_allowed,
+        pairs=0 if sums is None else SliceSums.from_json(sums.sums).pairs,
     )
 
 
@@ -239,9 +243,11 @@ def _forget_others(session: Session, task: str, answering: Mapping[str, GateRepo
     )
 
 
-def _kept(session: Session, task: str) -> dict[Stream, Watched]:
+def kept(session: Session, task: str) -> dict[Stream, Watched]:
+    """Every stream of the task that is watched."""
     rows = session.connection().exec_driver_sql(_KEPT, (task,))
-    return {(artifact, name): read_watched(orjson.loads(state)) for artifact, name, state in rows}
+    read = (((artifact, name), read_watched(orjson.loads(state))) for artifact, name, state in rows)
+    return {stream: watched for stream, watched in read if watched is not None}
 
 
 def _keep(

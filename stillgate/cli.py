@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from stillgate import (
+    alarming,
     auditing,
     backup,
     checks,
@@ -40,6 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 alarm = typer.Typer(no_args_is_help=True, help="Drift alarms.")
+trigger = typer.Typer(no_args_is_help=True, help="When an alarm is raised.")
 student = typer.Typer(no_args_is_help=True, help="Students.")
 key = typer.Typer(no_args_is_help=True, help="Keys of the admin API.")
 labels = typer.Typer(no_args_is_help=True, help="True labels.")
@@ -62,7 +64,9 @@ for command in (
     backup.backup,
 ):
     app.command()(command)
-alarm.command("show")(watching.alarm_show)
+alarm.command("show")(alarming.alarm_show)
+alarm.command("replay")(alarming.alarm_replay)
+trigger.command("explain")(alarming.trigger_explain)
 student.command("show")(watching.student_show)
 key.command("create")(operating.key_create)
 key.command("revoke")(operating.key_revoke)
@@ -70,6 +74,7 @@ labels.command("import")(labelling.labels_import)
 audit.command("verify")(auditing.audit_verify)
 for name, group in (
     ("alarm", alarm),
+    ("trigger", trigger),
     ("student", student),
     ("key", key),
     ("labels", labels),

@@ -90,7 +90,7 @@ def serves(task: Document) -> str:
 
 
 def _students(task: Document) -> Table:
-    table = _table("student", "stage", "share>", "kind", "gate", "live verdict", "why")
+    table = table_of("student", "stage", "share>", "kind", "gate", "live verdict", "why")
     for student in task["students"]:
         table.add_row(
             student["artifact"],
@@ -115,7 +115,7 @@ def erased_rows(erased: Document) -> str:
 
 
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
-    table = _table(
+    table = table_of(
         "slice", "bar>", "at its gate>", "live>", "95 %>", f"last {recent_seconds:g} s>", "pairs>",
         "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
@@ -159,7 +159,7 @@ def _open_jobs(task: Document) -> Iterator[Text]:
 def _gateways(document: Document) -> Iterator[RenderableType]:
     if document["gateways"]:
         yield Text()
-        table = _table("gateway", "requests>", "recorded>", "dropped>", "pending>", "dropped by reason")
+        table = table_of("gateway", "requests>", "recorded>", "dropped>", "pending>", "dropped by reason")
         for gateway in document["gateways"]:
             dropped = gateway["dropped"]
             counts = [gateway["requests"], gateway["recorded"], sum(dropped.values()), gateway["pending"]]
@@ -191,7 +191,7 @@ def show_student(document: Document) -> RenderableType:
 
 
 def _gate_table(manifest: Document) -> Table:
-    table = _table("slice", "verdict", "pairs>", "agree>", "lower bound>", "bar>", "serves from>", "reason")
+    table = table_of("slice", "verdict", "pairs>", "agree>", "lower bound>", "bar>", "serves from>", "reason")
     thresholds = manifest["certificate"]["thresholds"]
     for line in manifest["gate"]["verdicts"]:
         threshold = thresholds.get(line["slice"])
@@ -208,24 +208,7 @@ def _gate_table(manifest: Document) -> Table:
     return table
 
 
-def show_alarm(document: Document, replayed: float | None) -> RenderableType:
-    """An alarm with its receipt, and what the receipt's own counts lead to now."""
-    table = _table("receipt", "")
-    for name, value in document["receipt"].items():
-        text = f"{len(value)} ticks, see -o json" if name == "ticks" else str(value)
-        table.add_row(name, Text(text))
-    if replayed is not None:
-        table.add_row("log_wealth, replayed", f"{replayed}")
-    return Group(
-        Text(
-            f"alarm {document['id']}: slice {document['slice']} of {document['artifact']} in task"
-            f" {document['task']}, {iso(document['at_us'])}; {document['decision'].replace('_', ' ')}"
-        ),
-        table,
-    )
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
+def table_of(*columns: str, title: str | None = None) -> Table:
     """Columns that end in > are numbers."""
     table = Table(box=None, pad_edge=False, title=title, title_justify="left", header_style="dim")
     for column in columns:

@@ -1,4 +1,4 @@
-"""`stillgate status`, `alarm show`, `student show`: commands that look."""
+"""`stillgate status` and `student show`: commands that look."""
 
 import json
 import time
@@ -11,11 +11,10 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 
-from monitor.receipt import replay_alarm
 from stillgate.admin_client import AdminClient, client_for
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, fail, out
-from stillgate.show import show_alarm, show_status, show_student
+from stillgate.show import show_status, show_student
 
 WATCH_SECONDS = 2.0
 
@@ -42,7 +41,7 @@ def status(
     if watch and output is Output.TABLE:
         document = _watch(client, document)
     else:
-        _print(document, output, show_status(document))
+        print_as(document, output, show_status(document))
     if document["health"] != "healthy":
         raise typer.Exit(Exit.FAILED)
 
@@ -59,25 +58,6 @@ def _watch(client: AdminClient, document: dict[str, Any]) -> dict[str, Any]:
         return document
 
 
-def alarm_show(
-    alarm: Annotated[int, typer.Argument(help="Number of the alarm.")],
-    output: OutputOption = Output.TABLE,
-    config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
-    key: KeyOption = "",
-) -> None:
-    """Show an alarm with its receipt, and compute it again from the receipt."""
-    document = client_for(config, key).get(f"/alarms/{alarm}")
-    _print(document, output, show_alarm(document, _replay(document["receipt"])))
-
-
-def _replay(receipt: Mapping[str, Any]) -> float | None:
-    """None for a receipt of another format."""
-    try:
-        return replay_alarm(receipt)
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def student_show(
     artifact: Annotated[str, typer.Argument(help="Name of the student, e.g. s-0123456789ab.")],
     output: OutputOption = Output.TABLE,
@@ -91,10 +71,10 @@ def student_show(
     if not owners:
         fail(f"there is no student {artifact!r}; `stillgate status` lists them", Exit.USAGE)
     document = client.get(f"/tasks/{owners[0]}/students/{artifact}")
-    _print(document, output, show_student(document))
+    print_as(document, output, show_student(document))
 
 
-def _print(document: Mapping[str, Any], output: Output, table: RenderableType) -> None:
+def print_as(document: Mapping[str, Any], output: Output, table: RenderableType) -> None:
     if output is Output.JSON:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:

@@ -145,7 +145,7 @@ def _alarm(findings: Findings) -> Table:
     for key, value in receipt.items():
         if isinstance(value, str | int | float):
             table.add_row(key.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
-    table.add_row("replay", f"stillgate alarm show {findings.alarm['id']}")
+    table.add_row("replay", f"stillgate alarm replay {findings.alarm['id']}")
     return table
 
 

@@ -228,8 +228,8 @@ def _problems(scope: Scope, known: Known, traffic: Traffic, coverage: Coverage) 
     if known.registered is not None and known.registered.problem is not None:
         yield f"the manifest of {scope.student} is not used: {known.registered.problem}"
     for alarm in known.alarms:
-        said = alarm.receipt.get("log_wealth")
-        if alarm.replayed_log_wealth is not None and alarm.replayed_log_wealth != said:
-            yield f"alarm {alarm.id} does not follow from its receipt: {alarm.replayed_log_wealth} instead of {said}"
+        if alarm.replay is not None and not alarm.replay.is_same:
+            found, replayed = dict(alarm.replay.found), dict(alarm.replay.replayed)
+            yield f"alarm {alarm.id} does not follow from its receipt: {replayed} instead of {found}"
     if coverage.unfolded_share > MOST_UNFOLDED:
         yield f"the monitor has not looked at {coverage.unfolded_answers:,} answers yet; see that it runs"

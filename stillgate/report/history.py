@@ -13,7 +13,7 @@ from ledger.configuration import TaskSection
 from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, task_stages
 from ledger.tables import AlarmRow, JobRow, StageRow, StudentRow
-from monitor.receipt import replay_alarm
+from monitor.receipt import Replay, replay_alarm
 from stillgate.report.period import BEGINNING_US, END_US, Period
 from stillgate.report.traffic import Interval
 
@@ -23,7 +23,7 @@ NO_STAGE = (Stage.CANDIDATE, 0.0)  # before the first change
 
 @dataclass(frozen=True, slots=True)
 class AlarmLine:
-    """One alarm; `replayed_log_wealth` is what the receipt's own counts lead to now, None for a foreign form."""
+    """One alarm; `replay` is what the receipt's own counts lead to now, None for a foreign form."""
 
     id: int
     at_us: int
@@ -32,7 +32,7 @@ class AlarmLine:
     decision: str
     decision_reason: str
     job_id: int | None
-    replayed_log_wealth: float | None
+    replay: Replay | None
     receipt: Mapping[str, Any]
 
 
@@ -107,12 +107,12 @@ def _alarm(row: AlarmRow) -> AlarmLine:
         decision=row.decision,
         decision_reason=str(row.receipt.get("decision_reason") or ""),
         job_id=row.job_id,
-        replayed_log_wealth=_replayed(row.receipt),
+        replay=_replay(row.receipt),
         receipt=row.receipt,
     )
 
 
-def _replayed(receipt: Mapping[str, Any]) -> float | None:
+def _replay(receipt: Mapping[str, Any]) -> Replay | None:
     try:
         return replay_alarm(receipt)
     except (KeyError, TypeError, ValueError):  # another release wrote it

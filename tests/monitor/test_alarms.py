@@ -94,11 +94,57 @@ def test_the_receipt_replays_the_alarm_bit_for_bit(
         alarm = session.exec(select(AlarmRow).order_by(AlarmRow.id)).first()  # type: ignore[arg-type]
     assert alarm is not None
     receipt = orjson.loads(orjson.dumps(alarm.receipt))
-    assert replay_alarm(receipt) == receipt["log_wealth"] >= receipt["log_threshold"]
-    assert sum(inputs for _, inputs, _ in receipt["ticks"]) == receipt["inputs"]
+    replay = replay_alarm(receipt)
+    assert replay is not None
+    assert replay.is_same
+    assert replay.replayed["log_wealth"] == alarm.receipt["log_wealth"] >= receipt["log_threshold"]
+    assert sum(sum(counts) for _, _, *counts in receipt["ticks"]) == receipt["inputs"]
     assert receipt["null_source"] == "gate"
     assert receipt["overall"]["inputs"] > receipt["inputs"]
     assert 28 * TICK_US <= receipt["change_us"] <= 31 * TICK_US
+    assert receipt["training_window_us"] == [receipt["change_us"], alarm.at_us]
+
+
+def test_a_receipt_that_was_altered_replays_otherwise(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, configuration: Configuration
+) -> None:
+    """One disagreement more, another budget, another null: each of them shows."""
+    artifact = add_student(engine, tmp_path, GOOD).artifact
+    drive(engine, exchanges, configuration, artifact, range(6), {"a": 0, "z": 7})
+    with Session(engine) as session:
+        receipt = session.exec(select(AlarmRow.receipt)).first()
+    assert receipt is not None
+
+    mass, at_us, agreements, disagreements = receipt["ticks"][0]
+    for change in (
+        {"ticks": [[mass, at_us, agreements - 1, disagreements + 1], *receipt["ticks"][1:]]},
+        {"ticks": [[mass, at_us + 1, agreements, disagreements], *receipt["ticks"][1:]]},
+        {"false_alarms": 1e-9},
+        {"m0": receipt["m0"] * (1 + 1e-15)},
+    ):
+        replay = replay_alarm(receipt | change)
+        assert replay is not None
+        assert not replay.is_same
+    assert replay_alarm(receipt | {"format": 1}) is None
+
+
+def test_a_detector_of_another_release_begins_anew(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, configuration: Configuration
+) -> None:
+    """Its state cannot be read, and the stream is watched all the same."""
+    artifact = add_student(engine, tmp_path, GOOD).artifact
+    drive(engine, exchanges, configuration, artifact, range(2), {"a": 0})
+    with transaction(engine) as session:
+        for row in session.exec(select(DetectorRow)):
+            row.state = row.state | {"detector": {"m0": 0.1, "bets": [], "ticks": []}}
+            session.add(row)
+
+    drive(engine, exchanges, configuration, artifact, range(2, 3), {"a": 0})
+
+    with Session(engine) as session:
+        after = session.get(DetectorRow, (TASK, artifact, "area=a"))
+    assert after is not None
+    assert sum(after.state["detector"]["totals"]) == 40
 
 
 def test_after_an_alarm_a_slice_is_silent_for_the_cooldown(
@@ -183,7 +229,7 @@ def test_repeated_inputs_count_once_for_the_detector_alone(
         assert merged_sums(session, TASK, artifact)["all"].disagreements == 500
         row = session.get(DetectorRow, (TASK, artifact, "all"))
     assert row is not None
-    assert (row.state["detector"]["inputs"], row.state["detector"]["disagreements"]) == (1, 1)
+    assert row.state["detector"]["totals"] == [0, 1]
 
 
 def test_a_damaged_artifact_is_named_and_the_slices_hold_against_their_bars(
@@ -217,6 +263,6 @@ def test_another_null_starts_the_detector_anew(
         with Session(engine) as session:
             row = session.get(DetectorRow, (TASK, artifact, "area=a"))
         assert row is not None
-        inputs.append(row.state["detector"]["inputs"])
+        inputs.append(sum(row.state["detector"]["totals"]))
 
     assert inputs == [120, 40, 80]

@@ -17,22 +17,22 @@ REPORT = gate_report({"all": (600, 570), "area=a": (200, 190), "area=b": (199, 1
 
 
 @pytest.mark.parametrize(
-    ("slice_name", "m0", "source"),
+    ("slice_name", "m0", "source", "rate"),
     [
-        ("all", upper_bound(30, 600, 0.05 / 4) + 0.02, "gate"),
-        ("area=a", upper_bound(10, 200, 0.05 / 4) + 0.02, "gate"),
-        ("area=b", 0.15, "bar"),
-        ("area=new", 0.15, "bar"),
-        ("length=50+", upper_bound(30, 600, 0.05 / 4) + 0.02, "parent"),
-        ("undeclared=x", upper_bound(30, 600, 0.05 / 4) + 0.02, "parent"),
+        ("all", upper_bound(30, 600, 0.05 / 4) + 0.02, "gate", 0.05),
+        ("area=a", upper_bound(10, 200, 0.05 / 4) + 0.02, "gate", 0.05),
+        ("area=b", 0.15, "bar", None),
+        ("area=new", 0.15, "bar", None),
+        ("length=50+", upper_bound(30, 600, 0.05 / 4) + 0.02, "parent", 0.05),
+        ("undeclared=x", upper_bound(30, 600, 0.05 / 4) + 0.02, "parent", 0.05),
     ],
 )
-def test_the_null_of_a_slice(slice_name: str, m0: float, source: str) -> None:
+def test_the_null_of_a_slice(slice_name: str, m0: float, source: str, rate: float | None) -> None:
     """Its bound is exact and shared over the slices of the report, plus the harm tolerated."""
     null = null_of(slice_name, REPORT, RULES, GATE, TRIGGER)
 
     assert null.m0 == pytest.approx(m0)
-    assert null.source == source
+    assert (null.source, null.rate) == (source, rate)
 
 
 def test_without_a_report_the_overall_null_is_the_bar_of_the_gate() -> None:

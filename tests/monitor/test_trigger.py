@@ -16,7 +16,7 @@ from monitor.trigger import (
     tick_mass,
 )
 
-FREE = Circumstances(open_job=None, last_job_finished_us=None, newer_student=None, licensed=True)
+FREE = Circumstances(open_job=None, last_job_finished_us=None, newer_student=None, licensed=True, pairs=200)
 NOW_US = 10_000 * 1_000_000
 
 
@@ -31,6 +31,8 @@ NOW_US = 10_000 * 1_000_000
         ({"last_job_finished_us": NOW_US - 3_599_000_000}, {}, Decision.COOLDOWN),
         ({"last_job_finished_us": NOW_US - 3_600_000_000}, {}, Decision.JOB_OPENED),
         ({"last_job_finished_us": NOW_US}, {"cooldown_seconds": 0}, Decision.JOB_OPENED),
+        ({"last_job_finished_us": 0, "pairs": 199}, {}, Decision.SETTLING),
+        ({"pairs": 0}, {}, Decision.JOB_OPENED),
     ],
 )
 def test_what_an_alarm_leads_to(
@@ -47,12 +49,8 @@ def test_what_an_alarm_leads_to(
 
 def test_the_threshold_follows_from_the_budget_in_words() -> None:
     """One false alarm in 30 days at a tick each 10 s: 259,200 units of mass, so A is that."""
-    assert log_threshold(TriggerSection(false_alarms=1, period_days=30), 10) == pytest.approx(
-        math.log(259_200)
-    )
-    assert log_threshold(TriggerSection(false_alarms=2, period_days=30), 10) == pytest.approx(
-        math.log(129_600)
-    )
+    assert log_threshold(false_alarms=1, period_days=30, tick_seconds=10) == pytest.approx(math.log(259_200))
+    assert log_threshold(false_alarms=2, period_days=30, tick_seconds=10) == pytest.approx(math.log(129_600))
 
 
 @pytest.mark.parametrize(("known", "new"), [(0, 0), (1, 0), (7, 3), (0, 500), (2000, 500)])

@@ -4,9 +4,6 @@ import json
 
 from ledger.control_file import transaction
 from ledger.heartbeats import leave_heartbeat
-from ledger.tables import AlarmRow
-from monitor.detector import new_detector, update
-from monitor.receipt import replay_alarm
 from tests.gateway.control.desk import TASK, Desk, raise_alarm
 from tests.stillgate.command import run_as
 
@@ -56,34 +53,3 @@ def test_a_student_whose_manifest_is_damaged_is_shown_as_such(desk: Desk, studen
     """Nothing that it says is believed."""
     (desk.data_directory / "artifacts" / student / "manifest.json").write_text("{}")
     assert "registered digest" in run_as(desk, "vera", "student", "show", student).stdout
-
-
-def test_an_alarm_is_shown_and_computed_again(desk: Desk, student: str) -> None:
-    """The receipt's own counts lead to the same evidence."""
-    detector = update(new_detector(0.1), 1.0, 100, 60, at_us=1)
-    receipt = {
-        "m0": detector.m0,
-        "bets": list(detector.bets),
-        "start": [None] * len(detector.bets),
-        "ticks": [list(tick) for tick in detector.ticks],
-        "log_wealth": detector.log_wealth,
-    }
-    with transaction(desk.engine) as session:
-        session.add(
-            AlarmRow(
-                task=TASK, slice="all", artifact=student, at_us=1, decision="job_opened", receipt=receipt
-            )
-        )
-    shown = run_as(desk, "vera", "alarm", "show", "1")
-    assert shown.exit_code == 0
-    assert "log_wealth, replayed" in shown.stdout
-    assert shown.stdout.count(str(replay_alarm(receipt))) == 2
-    assert json.loads(run_as(desk, "vera", "alarm", "show", "1", "-o", "json").stdout)["receipt"] == receipt
-
-
-def test_an_alarm_with_a_receipt_of_another_release_is_shown_without_replay(desk: Desk, student: str) -> None:
-    """An old receipt is still worth reading."""
-    raise_alarm(desk.engine, student)
-    shown = run_as(desk, "vera", "alarm", "show", "1")
-    assert (shown.exit_code, "replayed" in shown.stdout) == (0, False)
-    assert run_as(desk, "vera", "alarm", "show", "2").exit_code == 2

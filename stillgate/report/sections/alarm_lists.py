@@ -76,9 +76,9 @@ def _percent_of(receipt: Mapping[str, object], key: str) -> str:
 
 
 def _replay(alarm: AlarmLine) -> Cell:
-    if alarm.replayed_log_wealth is None:
+    if alarm.replay is None:
         return soft("not possible")
-    same = alarm.replayed_log_wealth == alarm.receipt.get("log_wealth")
+    same = alarm.replay.is_same
     return pill("the same" if same else "differs", "good" if same else "bad")
 
 

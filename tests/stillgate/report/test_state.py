@@ -87,7 +87,7 @@ def test_an_alarm_that_does_not_follow_from_its_receipt_is_told(stopped: Stopped
         [(row[0], row[1]._replace(observations=other)) for row, other in zip(rows, wrong, strict=True)]
     )
     stopped.tick()
-    assert stopped.document()["alarms"][0]["replayed_log_wealth"] > 0
+    assert stopped.document()["alarms"][0]["replay"]["replayed"]["log_wealth"] > 0
     assert not stopped.document()["problems"]
     with stopped.engine.begin() as connection:
         connection.execute(text("UPDATE alarm SET receipt = json_set(receipt, '$.log_wealth', 99.5)"))

@@ -1,0 +1,67 @@
+"""Opens the jobs that no alarm asks for: on a schedule, and for a student that learnt from another teacher version."""
+
+from collections.abc import Mapping
+
+from sqlmodel import Session, col, select
+
+from ledger.configuration import TaskSection
+from ledger.jobs import JobCause, create_job, last_finished_job, newest_job, open_job
+from ledger.tables import JobRow, StudentRow
+
+DAY_US = 86_400 * 1_000_000
+
+
+def renew(
+    session: Session, task: TaskSection, teacher_epochs: Mapping[str, str], now_us: int
+) -> JobRow | None:
+    """Open what is due for the students that answer, inside the caller's transaction.
+
+    The first student of a task is a person's decision, so nothing is due while none answers.
+    """
+    licensed = task.licence is not None and task.licence.distillation_allowed
+    if not (task.trigger.launch and licensed and task.candidate):
+        return None
+    newest = _newest(session, teacher_epochs)
+    if newest is None or open_job(session, task.name) is not None:
+        return None
+    due = _teacher_changed(session, task, newest, teacher_epochs) or _scheduled(session, task, newest, now_us)
+    if due is None:
+        return None
+    cause, reason = due
+    job = create_job(session, task.name, cause, task.governance.driver)
+    job.reasons = [reason]  # until the worker says what came of it
+    return job
+
+
+def _newest(session: Session, artifacts: Mapping[str, str]) -> StudentRow | None:
+    return session.exec(
+        select(StudentRow)
+        .where(col(StudentRow.artifact).in_(list(artifacts)))
+        .order_by(col(StudentRow.registered_at_us).desc())
+    ).first()
+
+
+def _teacher_changed(
+    session: Session, task: TaskSection, newest: StudentRow, teacher_epochs: Mapping[str, str]
+) -> tuple[JobCause, str] | None:
+    """Once for each student: a job that fails is not repeated for ever."""
+    learnt, pinned = teacher_epochs[newest.artifact], task.teacher.version
+    if learnt == pinned:
+        return None
+    last = newest_job(session, task.name, JobCause.TEACHER_CHANGED)
+    if last is not None and last.opened_at_us > newest.registered_at_us:
+        return None
+    return (
+        JobCause.TEACHER_CHANGED,
+        f"{newest.artifact} learnt from teacher version {learnt}; {pinned} is pinned",
+    )
+
+
+def _scheduled(
+    session: Session, task: TaskSection, newest: StudentRow, now_us: int
+) -> tuple[JobCause, str] | None:
+    days, finished = task.trigger.every_days, last_finished_job(session, task.name)
+    last_us = max(newest.registered_at_us, (finished.finished_at_us or 0) if finished is not None else 0)
+    if days is None or now_us - last_us < days * DAY_US:
+        return None
+    return JobCause.SCHEDULE, f"trigger.every_days is {days:g}, and the last job ended longer ago"
