@@ -76,6 +76,7 @@ def _pair(entry: GateRow, student: Observation) -> Pair:
         teacher=row.teacher,
         student=student,
         input_digest=row.digest,
+        words=row.words,
     )
 
 

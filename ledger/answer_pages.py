@@ -17,7 +17,8 @@ NOTHING = "[]"  # the stored form of no observations
 
 _COLUMNS = (
     "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
-    " e.outcome, e.measured, e.unpaired, e.attributes, e.input_words, e.input_digests, e.teacher"
+    " e.outcome, e.measured, e.unpaired, a.latency_us, e.duration_us, e.served_by, e.attributes, e.input_words,"
+    " e.input_digests, e.teacher"
 )
 _AFTER = (
     f"SELECT {_COLUMNS} FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
@@ -44,6 +45,9 @@ class Answered(NamedTuple):
     outcome: str
     measured: int  # 0 or 1
     unpaired: str | None
+    latency_us: int  # of the answer
+    duration_us: int  # of the exchange
+    served_by: str
     attributes: str
     input_words: str
     input_digests: str
@@ -86,3 +90,10 @@ def plain(observations: list[Any]) -> list[Any]:
     if dict not in set(map(type, observations)):
         return observations
     return [entry["p"] if isinstance(entry, dict) else entry for entry in observations]
+
+
+def others(observations: list[Any]) -> list[float]:
+    """What each decoded observation gave to no class."""
+    if dict not in set(map(type, observations)):
+        return [0.0] * len(observations)
+    return [entry.get("other", 0.0) if isinstance(entry, dict) else 0.0 for entry in observations]

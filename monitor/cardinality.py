@@ -16,7 +16,7 @@ from ledger.artifacts import GateReport
 from ledger.configuration import TaskSection
 from ledger.slices import SliceRule
 from monitor.columns import NO_SLICE, PairColumns, SliceColumn
-from monitor.measures import Ints
+from monitor.histograms import Ints
 
 OTHER = "other"
 

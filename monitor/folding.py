@@ -1,103 +1,56 @@
 """Pairs as columns become sums by task, student, slice and window: SliceSums.of_pair and merge, all at once.
 
-Every number is added as an integer, so the sums are those of merging pair by pair.
+Every pair is a list of (place in the row of its slice, whole number); one histogram over places adds them up. It
+adds as floats, and exactly: so few pairs at a time that no sum leaves the 53 bits of a float.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from monitor.calibration import edges
-from monitor.columns import NO_SLICE, PairColumns, SliceColumn
-from monitor.measures import Bools, Floats, Ints
-from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS, UNIT, SliceSums, Vector, merged
+from monitor.columns import NO_LATENCY, NO_SLICE, PairColumns, SliceColumn
+from monitor.histograms import (
+    LATENCY_EDGES,
+    UNIT,
+    WORD_EDGES,
+    Bools,
+    Floats,
+    Ints,
+    confidence_bins,
+    places,
+    share_bin,
+    square,
+)
+from monitor.layout import Layout, layout_of
+from monitor.measures import measures_of
+from monitor.smoothing import grid_place, grid_shares
+from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS, SliceSums, merged
 
 Key = tuple[str, str, str, int]  # task, artifact, slice, window start
 Changes = Mapping[Key, SliceSums]
-Parts = Mapping[str, list[Any]]  # field of SliceSums -> its value by key
 
 NO_LABEL = -1  # code of a pair whose true class is unknown
+EXACT = 2**15  # pairs whose sums fit: 2**15 losses below 32 nats, in units of 2**-32, stay below 2**53
 
-
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """The rows of sums that pairs go to; `places` and `codes` go together."""
-
-    keys: tuple[Key, ...]
-    places: Ints  # of the pairs that belong to a slice of the rule
-    codes: Ints  # index into keys
-
-    def counts(self, weights: Ints | Bools) -> list[int]:
-        """The sum of the weights by key; weights are given for every pair, in a slice or not."""
-        table = self.histogram(np.zeros(len(weights), dtype=np.int64), 1, weights)
-        return [int(count) for count in table[:, 0]]
-
-    def vectors(self, bins: Ints, length: int, weights: Ints | Bools | None = None) -> list[Vector]:
-        """By key, the sums of the weights in each bin; counts without weights."""
-        table = self.histogram(
-            bins, length, np.ones(len(bins), dtype=np.int64) if weights is None else weights
-        )
-        vectors: list[list[tuple[int, int]]] = [[] for _ in self.keys]
-        rows, columns = np.nonzero(table)
-        for row, column, count in zip(
-            rows.tolist(), columns.tolist(), table[rows, columns].tolist(), strict=True
-        ):
-            vectors[row].append((column, count))
-        return [tuple(vector) for vector in vectors]
-
-    def histogram(self, bins: Ints, length: int, weights: Ints | Bools) -> Ints:
-        """[keys, length]. np.add.at adds integers; np.bincount would add its weights as floats."""
-        table = np.zeros(len(self.keys) * length, dtype=np.int64)
-        np.add.at(table, self.codes * length + bins[self.places], weights[self.places].astype(np.int64))
-        return table.reshape(len(self.keys), length)
+Column = tuple[Ints, Ints | Bools]  # by pair: place in a row of sums, and the whole number to add there
 
 
 def pair_sums(columns: PairColumns, window_seconds: int) -> Iterator[Changes]:
     """What pairs add to the rows of each rule's slices, without their labels."""
-    measures = columns.measures
-    reliability, coverage = (_bins(measures.confidence, n) for n in (RELIABILITY_BINS, COVERAGE_EDGES))
-    confidence, agrees = _fixed_confidence(measures.confidence), measures.agrees
-    for groups in _groups(columns, window_seconds):
-        parts: Parts = {
-            "pairs": groups.counts(np.ones(len(columns), dtype=np.int64)),
-            "agreements": groups.counts(agrees),
-            "total_variation": groups.counts(measures.total_variation),
-            "divergence_bits": groups.counts(measures.divergence_bits),
-            "kl_nats": groups.counts(measures.kl_nats),
-            "kl_clipped": groups.counts(measures.kl_clipped),
-            "brier": groups.counts(measures.brier),
-            "nll_nats": groups.counts(measures.nll_nats),
-            "reliability_pairs": groups.vectors(reliability, RELIABILITY_BINS),
-            "reliability_confidence": groups.vectors(reliability, RELIABILITY_BINS, confidence),
-            "reliability_right": groups.vectors(reliability, RELIABILITY_BINS, agrees),
-            "coverage_pairs": groups.vectors(coverage, COVERAGE_EDGES),
-            "coverage_disagreements": groups.vectors(coverage, COVERAGE_EDGES, ~agrees),
-            "teacher_classes": groups.vectors(measures.teacher_top, columns.classes),
-            "student_classes": groups.vectors(measures.student_top, columns.classes),
-        }
-        yield _sums_by_key(groups, parts)
+    layout = layout_of(columns.classes)
+    entries = list(_pair_entries(columns, layout))
+    yield from _folded(columns, window_seconds, layout, entries, np.arange(len(columns)))
 
 
 def label_sums(columns: PairColumns, labels: Ints, window_seconds: int) -> Iterator[Changes]:
     """What true classes add for those pairs that have one: `labels` has a class or NO_LABEL for each pair."""
-    measures, known = columns.measures, labels != NO_LABEL
-    if not known.any():
+    known = np.flatnonzero(labels != NO_LABEL)
+    if not len(known):
         return
-    teacher, student = measures.teacher_top == labels, measures.student_top == labels
-    bins, confidence = _bins(measures.confidence, RELIABILITY_BINS), _fixed_confidence(measures.confidence)
-    for groups in _groups(columns, window_seconds, known):
-        parts: Parts = {
-            "both_right": groups.counts(student & teacher),
-            "student_alone_right": groups.counts(student & ~teacher),
-            "teacher_alone_right": groups.counts(teacher & ~student),
-            "both_wrong": groups.counts(~student & ~teacher),
-            "label_pairs": groups.vectors(bins, RELIABILITY_BINS),
-            "label_confidence": groups.vectors(bins, RELIABILITY_BINS, confidence),
-            "label_right": groups.vectors(bins, RELIABILITY_BINS, student),
-        }
-        yield _sums_by_key(groups, parts)
+    layout = layout_of(columns.classes)
+    entries = list(_label_entries(columns, labels[known], known, layout))
+    yield from _folded(columns, window_seconds, layout, entries, known)
 
 
 def merged_changes(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
@@ -109,33 +62,130 @@ def merged_changes(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
     return {key: group[0] if len(group) == 1 else merged(group) for key, group in parts.items()}
 
 
-def _sums_by_key(groups: _Groups, parts: Parts) -> Changes:
-    names = tuple(parts)
-    return {
-        key: SliceSums(**dict(zip(names, values, strict=True)))
-        for key, *values in zip(groups.keys, *parts.values(), strict=True)
+def _pair_entries(columns: PairColumns, layout: Layout) -> Iterator[Column]:
+    measures = columns.measures
+    agrees, ones = measures.agrees, np.ones(len(columns), dtype=np.int64)
+    reliability, coverage = (_bins(measures.confidence, n) for n in (RELIABILITY_BINS, COVERAGE_EDGES))
+    variation, bits = measures.total_variation, measures.divergence_bits
+    of_whole_row = {
+        "pairs": ones,
+        "agreements": agrees,
+        "total_variation": variation,
+        "total_variation_squares": square(variation),
+        "divergence_bits": bits,
+        "divergence_squares": square(bits),
+        "kl_nats": measures.kl_nats,
+        "kl_clipped": measures.kl_clipped,
+        "brier": measures.brier,
+        "nll_nats": measures.nll_nats,
+        "teacher_other": columns.teacher_other,
     }
+    for name, amounts in of_whole_row.items():
+        yield layout[name] * ones, amounts
+    yield layout["total_variation_histogram"] + share_bin(variation), ones
+    yield layout["divergence_histogram"] + share_bin(bits), ones
+    yield layout["reliability_pairs"] + reliability, ones
+    yield layout["reliability_confidence"] + reliability, _fixed_confidence(measures.confidence)
+    yield layout["reliability_right"] + reliability, agrees
+    yield layout["coverage_pairs"] + coverage, ones
+    yield layout["coverage_disagreements"] + coverage, ~agrees
+    yield layout["teacher_classes"] + measures.teacher_top, ones
+    yield layout["student_classes"] + measures.student_top, ones
+    yield layout["student_confidence"] + confidence_bins(measures.confidence), ones
+    yield layout["teacher_confidence"] + confidence_bins(measures.teacher_confidence), ones
+    yield layout["words"] + places(columns.words, WORD_EDGES), ones
+    yield from _tempered(measures.tempered, layout["tempered_nats"])
+    yield from _on_grid(measures.confidence, agrees, layout["smooth_density"], layout["smooth_residual"])
+    yield from _latency(columns.student_latency_us, layout, "student")
+    yield from _latency(columns.teacher_latency_us, layout, "teacher")
 
 
-def _groups(columns: PairColumns, window_seconds: int, chosen: Bools | None = None) -> Iterator[_Groups]:
-    """For each rule, the rows of sums of the chosen pairs; a pair counts where its exchange started."""
-    width = window_seconds * 1_000_000
-    starts, window = np.unique(columns.at_us // width * width, return_inverse=True)
+def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layout) -> Iterator[Column]:
+    """Entries of the pairs `known` alone, whose true classes are `labels`."""
+    measures, ones = columns.measures, np.ones(len(known), dtype=np.int64)
+    confidence = measures.confidence[known]
+    teacher, student = measures.teacher_top[known] == labels, measures.student_top[known] == labels
+    reliability, coverage = (_bins(confidence, n) for n in (RELIABILITY_BINS, COVERAGE_EDGES))
+    truth = np.zeros((len(known), columns.classes))
+    truth[np.arange(len(known)), labels] = 1.0
+    losses = measures_of(truth, columns.student[known])
+    of_whole_row = {
+        "both_right": student & teacher,
+        "student_alone_right": student & ~teacher,
+        "teacher_alone_right": teacher & ~student,
+        "both_wrong": ~student & ~teacher,
+        "label_brier": losses.brier,
+        "label_nll_nats": losses.nll_nats,
+    }
+    for name, amounts in of_whole_row.items():
+        yield layout[name] * ones, amounts
+    yield layout["label_pairs"] + reliability, ones
+    yield layout["label_confidence"] + reliability, _fixed_confidence(confidence)
+    yield layout["label_right"] + reliability, student
+    yield layout["label_coverage_pairs"] + coverage, ones
+    yield layout["label_coverage_errors"] + coverage, ~student
+    yield from _tempered(losses.tempered, layout["label_tempered_nats"])
+    grids = layout["label_smooth_density"], layout["label_smooth_residual"]
+    yield from _on_grid(confidence, student, *grids)
+
+
+def _tempered(amounts: Ints, offset: int) -> Iterator[Column]:
+    for index, column in enumerate(amounts.T):
+        yield np.full(len(column), offset + index), column
+
+
+def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> Iterator[Column]:
+    sure = _fixed_confidence(confidence)
+    low = grid_place(sure)
+    below, above, residual_below, residual_above = grid_shares(sure, right.astype(np.int64))
+    yield density + low, below
+    yield density + low + 1, above
+    yield residual + low, residual_below
+    yield residual + low + 1, residual_above
+
+
+def _latency(latency_us: Ints, layout: Layout, side: str) -> Iterator[Column]:
+    timed = latency_us != NO_LATENCY
+    yield np.full(len(timed), layout[f"{side}_latency_us"]), np.where(timed, latency_us, 0)
+    yield layout[f"{side}_latency"] + places(latency_us, LATENCY_EDGES), timed
+
+
+def _folded(
+    columns: PairColumns, window_seconds: int, layout: Layout, entries: Sequence[Column], chosen: Ints
+) -> Iterator[Changes]:
+    """For each rule, the sums of the chosen pairs, of whom the entries are; a pair counts where it started."""
+    places_of, amounts = (np.stack(side, axis=1) for side in zip(*entries, strict=True))
+    width_us = window_seconds * 1_000_000
+    starts, window = np.unique(columns.at_us[chosen] // width_us * width_us, return_inverse=True)
     for rule in columns.slices:
-        inside = rule.codes != NO_SLICE
-        places = np.flatnonzero(inside if chosen is None else inside & chosen)
-        yield _grouped(columns, rule, starts, window, places)
+        inside = np.flatnonzero(rule.codes[chosen] != NO_SLICE)
+        keys, codes = _rows(columns, rule, starts, window[inside], chosen[inside])
+        table = _table(places_of, amounts, inside, codes, (len(keys), layout.width))
+        yield dict(zip(keys, layout.sums(table), strict=True))
 
 
-def _grouped(columns: PairColumns, rule: SliceColumn, starts: Ints, window: Ints, places: Ints) -> _Groups:
+def _rows(
+    columns: PairColumns, rule: SliceColumn, starts: Ints, window: Ints, pairs: Ints
+) -> tuple[list[Key], Ints]:
+    """The rows of sums that these pairs go to, and for each pair the index of its row."""
     shape = (len(columns.artifacts), len(rule.names), len(starts))
-    where = np.ravel_multi_index((columns.artifact[places], rule.codes[places], window[places]), shape)
+    where = np.ravel_multi_index((columns.artifact[pairs], rule.codes[pairs], window), shape)
     present, codes = np.unique(where, return_inverse=True)
-    keys = tuple(
+    keys = [
         (columns.task, columns.artifacts[artifact], rule.names[name], int(starts[start]))
         for artifact, name, start in zip(*np.unravel_index(present, shape), strict=True)
-    )
-    return _Groups(keys, places, codes)
+    ]
+    return keys, codes
+
+
+def _table(places_of: Ints, amounts: Ints, inside: Ints, codes: Ints, shape: tuple[int, int]) -> Ints:
+    """[rows, width]: everything added up."""
+    table = np.zeros(shape[0] * shape[1], dtype=np.int64)
+    for first in range(0, len(inside), EXACT):
+        part = slice(first, first + EXACT)
+        at = places_of[inside[part]] + (codes[part] * shape[1])[:, None]
+        table += np.bincount(at.ravel(), amounts[inside[part]].ravel(), len(table)).astype(np.int64)
+    return table.reshape(shape)
 
 
 def _bins(confidence: Floats, bins: int) -> Ints:
@@ -145,6 +195,6 @@ def _bins(confidence: Floats, bins: int) -> Ints:
 
 
 def _fixed_confidence(confidence: Floats) -> Ints:
-    """A power of two scales without an error, so this is sums.fixed to the last bit."""
+    """A power of two scales without an error, so this is histograms.fixed to the last bit."""
     found: Ints = np.rint(np.minimum(confidence, 1.0) * UNIT).astype(np.int64)
     return found

@@ -14,7 +14,7 @@ from ledger.answer_pages import NOTHING, Answered, answers_upto, decoded, page_a
 from ledger.configuration import TaskSection
 from ledger.exchange import TEACHER
 from ledger.exchange_file import reading
-from monitor.columns import PairColumns, pair_columns
+from monitor.columns import PairColumns, joined, pair_columns
 
 PAGE_ROWS = 4000  # answers folded together
 PAGE_BYTES = 8 * 2**20  # of their observations: one request may hold many inputs of many classes
@@ -25,10 +25,11 @@ Tasks = Mapping[str, TaskSection]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one exchange file a tick reads; it stops after the page that reaches either."""
+    """How much of one exchange file a tick reads; it stops after the page that reaches any."""
 
     answers: int
     pairs: int
+    probabilities: int = 4_000_000  # of either side: they stay in memory until the tick ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,14 @@ def read_arrivals(
         ):
             position, answers = page[-1].number, answers + len(page)
             pairs += _pairs(list(_completed(connection, page)), tasks, unusable)
-            is_behind = answers >= limits.answers or sum(map(len, pairs)) >= limits.pairs
+            numbers = sum(len(columns) * columns.classes for columns in pairs)
+            is_behind = (
+                answers >= limits.answers
+                or sum(map(len, pairs)) >= limits.pairs
+                or numbers >= limits.probabilities
+            )
         known = _pairs(_known(answers_upto(connection, list(asked_about), position)), tasks, Counter())
-    return Arrivals(position, answers, tuple(pairs), dict(unusable), tuple(known), is_behind)
+    return Arrivals(position, answers, _joined(pairs), dict(unusable), tuple(known), is_behind)
 
 
 def _pairs(rows: Sequence[Answered], tasks: Tasks, unusable: Counter[str]) -> list[PairColumns]:
@@ -75,6 +81,14 @@ def _pairs(rows: Sequence[Answered], tasks: Tasks, unusable: Counter[str]) -> li
         if len(columns):
             found.append(columns)
     return found
+
+
+def _joined(pages: Sequence[PairColumns]) -> tuple[PairColumns, ...]:
+    """One for each task."""
+    by_task: dict[str, list[PairColumns]] = {}
+    for page in pages:
+        by_task.setdefault(page.task, []).append(page)
+    return tuple(map(joined, by_task.values()))
 
 
 def _completed(connection: sqlite3.Connection, page: Sequence[Answered]) -> Iterator[Answered]:

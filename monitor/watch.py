@@ -17,7 +17,7 @@ from ledger.tables import AlarmRow, DetectorRow, StudentRow
 from monitor.baseline import Null, null_of
 from monitor.columns import NO_SLICE, PairColumns
 from monitor.detector import Detector, from_json, new_detector, to_json, update
-from monitor.measures import Bools, Ints
+from monitor.histograms import Bools, Ints
 from monitor.receipt import receipt_of
 from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ledger.answer_pages import Answered
 from ledger.configuration import TaskSection
-from ledger.exchange import Answer, Exchange, Outcome
+from ledger.exchange import Answer, Exchange, Outcome, ServedBy
 from ledger.exchange_file import observations_json
 from ledger.observation import Observation, ObservationError, hard_label
-from monitor.columns import PairColumns, pair_columns
+from monitor.columns import PairColumns, joined, pair_columns
 from monitor.folding import NO_LABEL, Key, label_sums, merged_changes, pair_sums
 from monitor.pairs import Pair, join
 from monitor.sums import SliceSums, merged
@@ -66,10 +66,13 @@ def answered_exchanges(draw: st.DrawFn) -> Both:
         "measured": draw(st.sampled_from([True, True, True, False])),
         "attributes": draw(st.sampled_from([{}, {"x-area": " "}, {"x-area": "a"}, {"x-area": "z" * 90}])),
         "input_words": tuple(draw(st.lists(st.integers(0, 99), min_size=inputs, max_size=inputs))),
+        "duration_us": draw(st.integers(0, 2**31)),
+        "served_by": draw(st.sampled_from([ServedBy.TEACHER, ServedBy.STUDENT])),
         "input_digests": tuple(draw(st.lists(st.sampled_from("pqr"), min_size=inputs, max_size=inputs))),
     }
     exchange = build_exchange(sequence, inputs=("x",) * inputs, **changes)
-    return exchange, build_answer(sequence, draw(st.sampled_from(["s-1", "s-2"])), observations=draw(sides))
+    said = {"observations": draw(sides), "latency_us": draw(st.integers(0, 2**31))}
+    return exchange, build_answer(sequence, draw(st.sampled_from(["s-1", "s-2"])), **said)
 
 
 def many() -> st.SearchStrategy[list[Both]]:
@@ -90,6 +93,9 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
         outcome=exchange.outcome,
         measured=int(exchange.measured),
         unpaired=None,
+        latency_us=answer.latency_us,
+        duration_us=exchange.duration_us,
+        served_by=exchange.served_by,
         attributes=orjson.dumps(dict(exchange.attributes)).decode(),
         input_words=orjson.dumps(exchange.input_words).decode(),
         input_digests=orjson.dumps(exchange.input_digests).decode(),
@@ -181,6 +187,7 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
     split = merged_changes(change for part in parts for change in pair_sums(part, WINDOW_SECONDS))
 
     assert split == merged_changes(pair_sums(whole, WINDOW_SECONDS))
+    assert merged_changes(pair_sums(joined(parts), WINDOW_SECONDS)) == split
     assert counts_by_stream(parts) == counts_by_stream([whole])
 
 
