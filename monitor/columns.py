@@ -262,9 +262,10 @@ def _slices(
 ) -> Iterator[SliceColumn]:
     """slices_of, column by column."""
     yield SliceColumn(OVERALL, (OVERALL,), np.zeros(len(flat.row), dtype=np.int64))
+    attributes = _Attributes.of(rows)
     for rule in task.rules:
         if rule.kind == "header":
-            yield _by_header(rows, flat, rule)
+            yield _by_header(attributes, flat, rule)
         elif rule.kind == "words":
             edges = np.array(rule.word_edges, dtype=np.int64)
             codes = np.searchsorted(edges, np.array(flat.words, dtype=np.int64), side="right")
@@ -274,14 +275,27 @@ def _slices(
             yield SliceColumn(rule.name, _names(rule, task.classes), teacher_top)
 
 
-def _by_header(rows: Sequence[Answered], flat: _Flat, rule: SliceRule) -> SliceColumn:
-    """Attributes of many rows are the same text: each text is read once."""
-    texts, text = _coded([row.attributes for row in rows])
-    values = [header_value(orjson.loads(attributes), rule.header) for attributes in texts]
+def _by_header(attributes: "_Attributes", flat: _Flat, rule: SliceRule) -> SliceColumn:
+    """Values of many rows are the same text: each is looked at once."""
+    said, which = _coded([entry.get(rule.header, "") for entry in attributes.distinct])
+    values = [header_value({rule.header: text}, rule.header) for text in said]
     names, code = _coded([value for value in values if value is not None])
-    codes = np.full(len(texts), NO_SLICE, dtype=np.int64)
+    codes = np.full(len(said), NO_SLICE, dtype=np.int64)
     codes[[place for place, value in enumerate(values) if value is not None]] = code
-    return SliceColumn(rule.name, _names(rule, names), codes[text][flat.row])
+    return SliceColumn(rule.name, _names(rule, names), codes[which][attributes.of_row][flat.row])
+
+
+@dataclass(frozen=True, slots=True)
+class _Attributes:
+    """Of many rows: each text is decoded once for all rules."""
+
+    distinct: list[dict[str, str]]
+    of_row: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[Answered]) -> "_Attributes":
+        texts, of_row = _coded([row.attributes for row in rows])
+        return cls(decoded(texts), of_row)
 
 
 def _names(rule: SliceRule, values: Iterable[str]) -> tuple[str, ...]:

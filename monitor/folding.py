@@ -1,10 +1,10 @@
 """Pairs as columns become sums by task, student, slice and window: SliceSums.of_pair and merge, all at once.
 
-Every pair is a list of (place in the row of its slice, whole number); one histogram over places adds them up. It
-adds as floats, and exactly: so few pairs at a time that no sum leaves the 53 bits of a float.
+Every pair is a list of (place in the row of its slice, whole number). A row is laid out as monitor.layout says.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,21 +25,61 @@ from monitor.histograms import (
 from monitor.layout import Layout, layout_of
 from monitor.measures import measures_of
 from monitor.smoothing import grid_place, grid_shares
-from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS, SliceSums, merged
+from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS
 
 Key = tuple[str, str, str, int]  # task, artifact, slice, window start
-Changes = Mapping[Key, SliceSums]
+Changes = Mapping[Key, Ints]  # rows to be added
 
 NO_LABEL = -1  # code of a pair whose true class is unknown
-EXACT = 2**15  # pairs whose sums fit: 2**15 losses below 32 nats, in units of 2**-32, stay below 2**53
+EXACT = 2**20  # pairs added up at once as floats: numbers up to 2**32, so no sum leaves their 53 bits
 
-Column = tuple[Ints, Ints | Bools]  # by pair: place in a row of sums, and the whole number to add there
+Column = tuple[int, Ints | Bools]  # by pair: what to add at one place of the row
+Binned = tuple[Ints, Ints | Bools]  # by pair: place in the row, and what to add there: at most 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What each pair adds to the row of its slice."""
+
+    places: Ints  # of the row, one for each column of `amounts`
+    amounts: Ints  # [pairs, places]
+    bins: Ints  # [pairs, entries]: places of the row
+    counts: Floats  # [pairs, entries], whole numbers
+
+    @classmethod
+    def of(cls, columns: Iterable[Column], binned: Iterable[Binned]) -> "_Entries":
+        places, amounts = zip(*columns, strict=True)
+        bins, counts = zip(*binned, strict=True)
+        return cls(
+            np.array(places),
+            np.stack(amounts, axis=1).astype(np.int64),
+            np.stack(bins, axis=1),
+            np.stack(counts, axis=1).astype(np.float64),
+        )
+
+    def at(self, chosen: Ints) -> "_Entries":
+        if len(chosen) == len(self.amounts):
+            return self
+        return _Entries(self.places, self.amounts[chosen], self.bins[chosen], self.counts[chosen])
+
+    def table(self, codes: Ints, shape: tuple[int, int]) -> Ints:
+        """[rows, width]: everything added up; `codes` has the row of each pair, and every row has one."""
+        table = np.zeros(shape[0] * shape[1], dtype=np.int64)
+        for first in range(0, len(codes), EXACT):
+            part = slice(first, first + EXACT)
+            at = self.bins[part] + (codes[part] * shape[1])[:, None]
+            table += np.bincount(at.ravel(), self.counts[part].ravel(), len(table)).astype(np.int64)
+        rows = table.reshape(shape)
+        order = np.argsort(codes, kind="stable")
+        begins = np.searchsorted(codes[order], np.arange(shape[0]))
+        rows[:, self.places] += np.add.reduceat(self.amounts[order], begins, axis=0)
+        return rows
 
 
 def pair_sums(columns: PairColumns, window_seconds: int) -> Iterator[Changes]:
     """What pairs add to the rows of each rule's slices, without their labels."""
     layout = layout_of(columns.classes)
-    entries = list(_pair_entries(columns, layout))
+    entries = _Entries.of(_pair_columns(columns, layout), _pair_bins(columns, layout))
     yield from _folded(columns, window_seconds, layout, entries, np.arange(len(columns)))
 
 
@@ -49,92 +89,99 @@ def label_sums(columns: PairColumns, labels: Ints, window_seconds: int) -> Itera
     if not len(known):
         return
     layout = layout_of(columns.classes)
-    entries = list(_label_entries(columns, labels[known], known, layout))
+    entries = _label_entries(columns, labels[known], known, layout)
     yield from _folded(columns, window_seconds, layout, entries, known)
 
 
-def merged_changes(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
+def merged_changes(changes: Iterable[Changes]) -> dict[Key, Ints]:
     """One change for each row."""
-    parts: dict[Key, list[SliceSums]] = {}
+    found: dict[Key, Ints] = {}
     for some in changes:
-        for key, sums in some.items():
-            parts.setdefault(key, []).append(sums)
-    return {key: group[0] if len(group) == 1 else merged(group) for key, group in parts.items()}
+        for key, row in some.items():
+            found[key] = found[key] + row if key in found else row
+    return found
 
 
-def _pair_entries(columns: PairColumns, layout: Layout) -> Iterator[Column]:
+def _pair_columns(columns: PairColumns, layout: Layout) -> Iterator[Column]:
     measures = columns.measures
-    agrees, ones = measures.agrees, np.ones(len(columns), dtype=np.int64)
-    reliability, coverage = (_bins(measures.confidence, n) for n in (RELIABILITY_BINS, COVERAGE_EDGES))
-    variation, bits = measures.total_variation, measures.divergence_bits
-    of_whole_row = {
-        "pairs": ones,
-        "agreements": agrees,
-        "total_variation": variation,
-        "total_variation_squares": square(variation),
-        "divergence_bits": bits,
-        "divergence_squares": square(bits),
-        "kl_nats": measures.kl_nats,
-        "kl_clipped": measures.kl_clipped,
-        "brier": measures.brier,
-        "nll_nats": measures.nll_nats,
-        "teacher_other": columns.teacher_other,
-    }
-    for name, amounts in of_whole_row.items():
-        yield layout[name] * ones, amounts
-    yield layout["total_variation_histogram"] + share_bin(variation), ones
-    yield layout["divergence_histogram"] + share_bin(bits), ones
-    yield layout["reliability_pairs"] + reliability, ones
-    yield layout["reliability_confidence"] + reliability, _fixed_confidence(measures.confidence)
-    yield layout["reliability_right"] + reliability, agrees
-    yield layout["coverage_pairs"] + coverage, ones
-    yield layout["coverage_disagreements"] + coverage, ~agrees
+    yield layout["pairs"], np.ones(len(columns), dtype=np.int64)
+    yield layout["agreements"], measures.agrees
+    yield layout["total_variation"], measures.total_variation
+    yield layout["total_variation_squares"], square(measures.total_variation)
+    yield layout["divergence_bits"], measures.divergence_bits
+    yield layout["divergence_squares"], square(measures.divergence_bits)
+    yield layout["kl_nats"], measures.kl_nats
+    yield layout["kl_clipped"], measures.kl_clipped
+    yield layout["brier"], measures.brier
+    yield layout["nll_nats"], measures.nll_nats
+    yield layout["teacher_other"], columns.teacher_other
+    yield from _tempered(measures.tempered, layout["tempered_nats"])
+    yield layout["student_latency_us"], np.maximum(columns.student_latency_us, 0)
+    yield layout["teacher_latency_us"], np.maximum(columns.teacher_latency_us, 0)
+
+
+def _pair_bins(columns: PairColumns, layout: Layout) -> Iterator[Binned]:
+    measures = columns.measures
+    confidence, ones = measures.confidence, np.ones(len(columns), dtype=np.int64)
+    yield layout["total_variation_histogram"] + share_bin(measures.total_variation), ones
+    yield layout["divergence_histogram"] + share_bin(measures.divergence_bits), ones
+    yield from _reliability(confidence, measures.agrees, layout, "reliability")
+    yield from _coverage(confidence, measures.agrees, layout, "coverage_pairs", "coverage_disagreements")
     yield layout["teacher_classes"] + measures.teacher_top, ones
     yield layout["student_classes"] + measures.student_top, ones
-    yield layout["student_confidence"] + confidence_bins(measures.confidence), ones
+    yield layout["student_confidence"] + confidence_bins(confidence), ones
     yield layout["teacher_confidence"] + confidence_bins(measures.teacher_confidence), ones
     yield layout["words"] + places(columns.words, WORD_EDGES), ones
-    yield from _tempered(measures.tempered, layout["tempered_nats"])
-    yield from _on_grid(measures.confidence, agrees, layout["smooth_density"], layout["smooth_residual"])
-    yield from _latency(columns.student_latency_us, layout, "student")
-    yield from _latency(columns.teacher_latency_us, layout, "teacher")
+    yield from _on_grid(confidence, measures.agrees, layout["smooth_density"], layout["smooth_residual"])
+    for side, latency in (("student", columns.student_latency_us), ("teacher", columns.teacher_latency_us)):
+        yield layout[f"{side}_latency"] + places(latency, LATENCY_EDGES), latency != NO_LATENCY
 
 
-def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layout) -> Iterator[Column]:
-    """Entries of the pairs `known` alone, whose true classes are `labels`."""
-    measures, ones = columns.measures, np.ones(len(known), dtype=np.int64)
-    confidence = measures.confidence[known]
+def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layout) -> _Entries:
+    """Of the pairs `known` alone, whose true classes are `labels`."""
+    measures, confidence = columns.measures, columns.measures.confidence[known]
     teacher, student = measures.teacher_top[known] == labels, measures.student_top[known] == labels
-    reliability, coverage = (_bins(confidence, n) for n in (RELIABILITY_BINS, COVERAGE_EDGES))
     truth = np.zeros((len(known), columns.classes))
     truth[np.arange(len(known)), labels] = 1.0
     losses = measures_of(truth, columns.student[known])
-    of_whole_row = {
-        "both_right": student & teacher,
-        "student_alone_right": student & ~teacher,
-        "teacher_alone_right": teacher & ~student,
-        "both_wrong": ~student & ~teacher,
-        "label_brier": losses.brier,
-        "label_nll_nats": losses.nll_nats,
-    }
-    for name, amounts in of_whole_row.items():
-        yield layout[name] * ones, amounts
-    yield layout["label_pairs"] + reliability, ones
-    yield layout["label_confidence"] + reliability, _fixed_confidence(confidence)
-    yield layout["label_right"] + reliability, student
-    yield layout["label_coverage_pairs"] + coverage, ones
-    yield layout["label_coverage_errors"] + coverage, ~student
-    yield from _tempered(losses.tempered, layout["label_tempered_nats"])
     grids = layout["label_smooth_density"], layout["label_smooth_residual"]
-    yield from _on_grid(confidence, student, *grids)
+    return _Entries.of(
+        (
+            (layout["both_right"], student & teacher),
+            (layout["student_alone_right"], student & ~teacher),
+            (layout["teacher_alone_right"], teacher & ~student),
+            (layout["both_wrong"], ~student & ~teacher),
+            (layout["label_brier"], losses.brier),
+            (layout["label_nll_nats"], losses.nll_nats),
+            *_tempered(losses.tempered, layout["label_tempered_nats"]),
+        ),
+        (
+            *_reliability(confidence, student, layout, "label"),
+            *_coverage(confidence, student, layout, "label_coverage_pairs", "label_coverage_errors"),
+            *_on_grid(confidence, student, *grids),
+        ),
+    )
 
 
 def _tempered(amounts: Ints, offset: int) -> Iterator[Column]:
     for index, column in enumerate(amounts.T):
-        yield np.full(len(column), offset + index), column
+        yield offset + index, column
 
 
-def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> Iterator[Column]:
+def _reliability(confidence: Floats, right: Bools, layout: Layout, prefix: str) -> Iterator[Binned]:
+    bins = _bins(confidence, RELIABILITY_BINS)
+    yield layout[f"{prefix}_pairs"] + bins, np.ones(len(bins), dtype=np.int64)
+    yield layout[f"{prefix}_confidence"] + bins, _fixed_confidence(confidence)
+    yield layout[f"{prefix}_right"] + bins, right
+
+
+def _coverage(confidence: Floats, right: Bools, layout: Layout, pairs: str, wrong: str) -> Iterator[Binned]:
+    bins = _bins(confidence, COVERAGE_EDGES)
+    yield layout[pairs] + bins, np.ones(len(bins), dtype=np.int64)
+    yield layout[wrong] + bins, ~right
+
+
+def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> Iterator[Binned]:
     sure = _fixed_confidence(confidence)
     low = grid_place(sure)
     below, above, residual_below, residual_above = grid_shares(sure, right.astype(np.int64))
@@ -144,24 +191,19 @@ def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> I
     yield residual + low + 1, residual_above
 
 
-def _latency(latency_us: Ints, layout: Layout, side: str) -> Iterator[Column]:
-    timed = latency_us != NO_LATENCY
-    yield np.full(len(timed), layout[f"{side}_latency_us"]), np.where(timed, latency_us, 0)
-    yield layout[f"{side}_latency"] + places(latency_us, LATENCY_EDGES), timed
-
-
 def _folded(
-    columns: PairColumns, window_seconds: int, layout: Layout, entries: Sequence[Column], chosen: Ints
+    columns: PairColumns, window_seconds: int, layout: Layout, entries: _Entries, chosen: Ints
 ) -> Iterator[Changes]:
     """For each rule, the sums of the chosen pairs, of whom the entries are; a pair counts where it started."""
-    places_of, amounts = (np.stack(side, axis=1) for side in zip(*entries, strict=True))
     width_us = window_seconds * 1_000_000
     starts, window = np.unique(columns.at_us[chosen] // width_us * width_us, return_inverse=True)
     for rule in columns.slices:
         inside = np.flatnonzero(rule.codes[chosen] != NO_SLICE)
+        if not len(inside):
+            continue
         keys, codes = _rows(columns, rule, starts, window[inside], chosen[inside])
-        table = _table(places_of, amounts, inside, codes, (len(keys), layout.width))
-        yield dict(zip(keys, layout.sums(table), strict=True))
+        table = entries.at(inside).table(codes, (len(keys), layout.width))
+        yield dict(zip(keys, table, strict=True))
 
 
 def _rows(
@@ -176,16 +218,6 @@ def _rows(
         for artifact, name, start in zip(*np.unravel_index(present, shape), strict=True)
     ]
     return keys, codes
-
-
-def _table(places_of: Ints, amounts: Ints, inside: Ints, codes: Ints, shape: tuple[int, int]) -> Ints:
-    """[rows, width]: everything added up."""
-    table = np.zeros(shape[0] * shape[1], dtype=np.int64)
-    for first in range(0, len(inside), EXACT):
-        part = slice(first, first + EXACT)
-        at = places_of[inside[part]] + (codes[part] * shape[1])[:, None]
-        table += np.bincount(at.ravel(), amounts[inside[part]].ravel(), len(table)).astype(np.int64)
-    return table.reshape(shape)
 
 
 def _bins(confidence: Floats, bins: int) -> Ints:

@@ -1,7 +1,7 @@
 """Columns of pairs: the pairs of join, the sums of SliceSums.of_pair, the counts of the detectors."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from ledger.exchange import Answer, Exchange, Outcome, ServedBy
 from ledger.exchange_file import observations_json
 from ledger.observation import Observation, ObservationError, hard_label
 from monitor.columns import PairColumns, joined, pair_columns
-from monitor.folding import NO_LABEL, Key, label_sums, merged_changes, pair_sums
+from monitor.folding import NO_LABEL, Changes, Key, label_sums, merged_changes, pair_sums
+from monitor.layout import sums_of_row
 from monitor.pairs import Pair, join
 from monitor.sums import SliceSums, merged
 from monitor.watch import counts_by_stream
@@ -103,6 +104,10 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
     )
 
 
+def folded(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
+    return {key: sums_of_row(row) for key, row in merged_changes(changes).items()}
+
+
 def columns_of(both: Sequence[Both]) -> tuple[PairColumns, Counter[str]]:
     return pair_columns([row_of(*one) for one in both], TASK)
 
@@ -159,7 +164,7 @@ def test_sums_are_those_of_merging_pair_by_pair(both: list[Both]) -> None:
     columns, _ = columns_of(both)
     expected = expected_sums([(pair, SliceSums.of_pair(pair)) for pair in expected_of(both).pairs])
 
-    assert merged_changes(pair_sums(columns, WINDOW_SECONDS)) == expected
+    assert folded(pair_sums(columns, WINDOW_SECONDS)) == expected
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -171,7 +176,7 @@ def test_label_sums_are_those_of_the_labelled_pairs(both: list[Both], draw: st.D
     labels = [draw.draw(st.sampled_from([NO_LABEL, 0, 1])) for _ in pairs]
     labelled = [(pair, label) for pair, label in zip(pairs, labels, strict=True) if label != NO_LABEL]
 
-    found = merged_changes(label_sums(columns, np.array(labels, dtype=np.int64), WINDOW_SECONDS))
+    found = folded(label_sums(columns, np.array(labels, dtype=np.int64), WINDOW_SECONDS))
 
     assert found == expected_sums([(pair, SliceSums.of_label(pair, label)) for pair, label in labelled])
 
@@ -184,10 +189,10 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
     parts = [columns_of(part)[0] for part in (both[:cut], both[cut:])]
     whole, _ = columns_of(both)
 
-    split = merged_changes(change for part in parts for change in pair_sums(part, WINDOW_SECONDS))
+    split = folded(change for part in parts for change in pair_sums(part, WINDOW_SECONDS))
 
-    assert split == merged_changes(pair_sums(whole, WINDOW_SECONDS))
-    assert merged_changes(pair_sums(joined(parts), WINDOW_SECONDS)) == split
+    assert split == folded(pair_sums(whole, WINDOW_SECONDS))
+    assert folded(pair_sums(joined(parts), WINDOW_SECONDS)) == split
     assert counts_by_stream(parts) == counts_by_stream([whole])
 
 
