@@ -206,9 +206,9 @@ def _rows(session: Session) -> tuple[int, int]:
 def _kernels() -> dict[str, float]:
     chance = np.random.default_rng(3)
     teacher, student = (chance.dirichlet(np.full(CLASSES, 0.3), 4000) for _ in range(2))
-    kernels = {"S1 to S3": closeness, "S1 to S6 and S10, rounded as they are kept": measures_of}
     return {
-        name: _rate(lambda kernel=kernel: kernel(teacher, student), 4000) for name, kernel in kernels.items()
+        "S1 to S3": _rate(lambda: closeness(teacher, student), 4000),
+        "S1 to S6 and S10, rounded as they are kept": _rate(lambda: measures_of(teacher, student), 4000),
     }
 
 

@@ -71,14 +71,14 @@ def measures_of(teacher: Floats, student: Floats) -> Measures:
         reals = _reals(p, q)
         unsure = _odd(teacher) | _odd(student) | (np.abs(q - FLOOR) < NEAR_FLOOR * FLOOR).any(axis=1)
         scaled = [column * UNIT for column in reals.columns]
-        for column in scaled:
-            unsure |= _near_a_half(column, reals.tolerance * UNIT)
+        for amounts in scaled:
+            unsure |= _near_a_half(amounts, reals.tolerance * UNIT)
         scaled_tempered = reals.tempered * COARSE
         unsure |= _near_a_half(scaled_tempered, reals.tempered_tolerance * COARSE).any(axis=1)
-        rounded = [np.where(unsure, 0, np.rint(column)).astype(np.int64) for column in scaled]
-        clipped = ((p > 0) & (q < FLOOR)).any(axis=1).astype(np.int64)
+        rounded: list[Ints] = [np.where(unsure, 0, np.rint(amounts)).astype(np.int64) for amounts in scaled]
+        clipped: Ints = ((p > 0) & (q < FLOOR)).any(axis=1).astype(np.int64)
         warm = np.where(unsure[:, None], 0, np.rint(scaled_tempered)).astype(np.int64)
-    columns = (*rounded, clipped)
+    columns: tuple[Ints, ...] = (*rounded, clipped)
     for row in np.flatnonzero(unsure):
         values, warm[row] = _defined(teacher[row].tolist(), student[row].tolist())
         for column, value in zip(columns, values, strict=True):
