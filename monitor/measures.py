@@ -76,7 +76,7 @@ def measures_of(teacher: Floats, student: Floats) -> Measures:
         scaled_tempered = reals.tempered * COARSE
         unsure |= _near_a_half(scaled_tempered, reals.tempered_tolerance * COARSE).any(axis=1)
         rounded: list[Ints] = [np.where(unsure, 0, np.rint(amounts)).astype(np.int64) for amounts in scaled]
-        clipped: Ints = ((p > 0) & (q < FLOOR)).any(axis=1).astype(np.int64)
+        clipped: Ints = np.any((p > 0) & (q < FLOOR), axis=1).astype(np.int64)
         warm = np.where(unsure[:, None], 0, np.rint(scaled_tempered)).astype(np.int64)
     columns: tuple[Ints, ...] = (*rounded, clipped)
     for row in np.flatnonzero(unsure):
