@@ -53,7 +53,7 @@ format: install ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## peers, latency, failures, memory, students; 45 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
+bench: install ## peers, latency, failures, memory, students, statistics; 50 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE))
 
 bench-detectors: install ## the drift detector beside an oracle, river, MAPIE and fixed windows (QUICK=1); writes docs/detectors.md

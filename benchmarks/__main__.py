@@ -15,14 +15,22 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import document, failures, latency, memory, peers, profiling, students
+from benchmarks import document, failures, latency, memory, monitor_cost, peers, profiling, students
 from benchmarks.machine import Circumstances, circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
 
 OUTCOMES = Path(__file__).parent / "results"
-DEFAULT_PARTS = ("peers", "latency", "failures", "memory", "students")
-MINUTES = {"peers": 8, "latency": 4, "failures": 16, "memory": 14, "students": 3, "profile": 1}
+DEFAULT_PARTS = ("peers", "latency", "failures", "memory", "students", "statistics")
+MINUTES = {
+    "peers": 8,
+    "latency": 4,
+    "failures": 16,
+    "memory": 14,
+    "students": 3,
+    "statistics": 4,
+    "profile": 1,
+}
 
 
 def main() -> int:
@@ -89,6 +97,9 @@ def _measuring(part: str, arguments: argparse.Namespace) -> Callable[[Path], Rep
             return lambda folder: failures.measure(folder, dataclasses.replace(failures_plan, **options))
         case "memory":
             return lambda folder: memory.measure(folder, memory.SHORT if quick else memory.Plan())
+        case "statistics":
+            statistics_plan = monitor_cost.SHORT if quick else monitor_cost.Plan()
+            return lambda folder: monitor_cost.measure(folder, statistics_plan)
         case "profile":
             return lambda folder: profiling.measure(folder, profiling.SHORT if quick else profiling.Plan())
         case _:

@@ -16,7 +16,7 @@ from ledger.observation import Observation
 from ledger.slices import OVERALL, rule_of
 from monitor.certificate import certify
 from monitor.pairs import Pair
-from monitor.sums import SliceSums
+from monitor.sums import SliceSums, merged
 from monitor.verdict import Outcome, slice_verdict
 
 LEAST_OF_A_SLICE = 30  # fewer rows may all be of one kind: they stand for no slice, however well they agree
@@ -48,12 +48,12 @@ def judge(
 def sums_on_gate(student: Answers, gate_rows: Sequence[GateRow], task: TaskSection) -> dict[str, SliceSums]:
     """Merged sums per slice over the gate rows; a failed answer counts as a disagreement."""
     observations = student.answer([entry.row.text for entry in gate_rows])
-    sums: dict[str, SliceSums] = {}
+    parts: dict[str, list[SliceSums]] = {}
     for entry, observation in zip(gate_rows, observations, strict=True):
-        pair = _pair(entry, _answered(observation, entry.row.teacher))
+        of_row = SliceSums.of_pair(_pair(entry, _answered(observation, entry.row.teacher)))
         for name in entry.slices(task.rules):
-            sums[name] = sums.get(name, SliceSums.empty()).merge(SliceSums.of_pair(pair))
-    return sums
+            parts.setdefault(name, []).append(of_row)
+    return {name: merged(group) for name, group in parts.items()}
 
 
 def _answered(observation: Observation, teacher: Observation) -> Observation:
@@ -76,6 +76,7 @@ def _pair(entry: GateRow, student: Observation) -> Pair:
         teacher=row.teacher,
         student=student,
         input_digest=row.digest,
+        words=row.words,
     )
 
 

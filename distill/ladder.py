@@ -20,6 +20,7 @@ from distill.lock import Lock
 from distill.rows import Row
 from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
+from monitor.statistics import references_of
 from student.session import Student
 
 LEAST_TRAINED = 2  # a small candidate that passes still has a larger one beside it to be compared with
@@ -121,7 +122,13 @@ def _judge(context: JobContext, sealed: Sealed, split: Split, lock: Lock) -> Jud
 
 
 def _publish(context: JobContext, sealed: Sealed, judged: Judged) -> Published:
-    manifest = sealed.manifest.model_copy(update={"gate": judged.report, "certificate": judged.certificate})
+    manifest = sealed.manifest.model_copy(
+        update={
+            "gate": judged.report,
+            "certificate": judged.certificate,
+            "reference": references_of(judged.sums),
+        }
+    )
     digest = seal(sealed.folder, manifest)
     return Published(publish(sealed.folder, context.data_directory, digest), digest)
 

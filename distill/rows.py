@@ -40,6 +40,7 @@ class Row:
     slices: tuple[str, ...]
     inclusion: float  # probability with which the teacher was asked
     repeats: int  # how often the text came
+    words: int = 0
     emphasis: float = 1.0  # weight in training beside those that inclusion and repeats give
 
 
@@ -116,4 +117,5 @@ def _row(exchange: Exchange, index: int, teacher: Observation, task: TaskSection
         slices=slices_of(task.rules, subject_of(exchange, index, task.classes[teacher.top])),
         inclusion=exchange.inclusion,
         repeats=1,
+        words=exchange.input_words[index],
     )

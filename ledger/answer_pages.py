@@ -18,7 +18,8 @@ MAX_NUMBER = 2**63 - 1  # of an answer
 
 _PLAIN_COLUMNS = (
     "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
-    " e.outcome, e.measured, e.unpaired, e.attributes, e.input_words, e.input_digests, e.teacher"
+    " e.outcome, e.measured, e.unpaired, a.latency_us, e.duration_us, e.served_by, e.attributes, e.input_words,"
+    " e.input_digests, e.teacher"
 )
 _FROM = "FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
 _AFTER = f"{_FROM} WHERE a.number > ? AND a.number <= ? ORDER BY a.number LIMIT ?"
@@ -43,6 +44,9 @@ class Answered(NamedTuple):
     outcome: str
     measured: int  # 0 or 1
     unpaired: str | None
+    latency_us: int  # of the answer
+    duration_us: int  # of the exchange
+    served_by: str
     attributes: str
     input_words: str
     input_digests: str
@@ -100,3 +104,10 @@ def plain(observations: list[Any]) -> list[Any]:
     if dict not in set(map(type, observations)):
         return observations
     return [entry["p"] if isinstance(entry, dict) else entry for entry in observations]
+
+
+def others(observations: list[Any]) -> list[float]:
+    """What each decoded observation gave to no class."""
+    if dict not in set(map(type, observations)):
+        return [0.0] * len(observations)
+    return [entry.get("other", 0.0) if isinstance(entry, dict) else 0.0 for entry in observations]

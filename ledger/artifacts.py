@@ -92,6 +92,9 @@ class Manifest(Part):
     certificate: Certificate
     lineage: Lineage
     licence: dict[str, Any]
+    reference: dict[
+        str, dict[str, Any]
+    ] = {}  # slice -> sums of its gate rows that live traffic is held against
     files: dict[str, str]  # file name -> SHA-256
 
 

@@ -9,6 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+
+DRAWS = 400  # of the consistency resampling
+
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
@@ -65,6 +69,29 @@ def debiased_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
 def greatest_gap(bins: Sequence[ReliabilityBin]) -> float:
     """Maximum calibration error: the largest absolute gap of a bin; nan without answers."""
     return max((abs(b.gap) for b in bins if b.count), default=math.nan)
+
+
+def signed_gap(bins: Sequence[ReliabilityBin]) -> float:
+    """Mean confidence minus the share that was right; nan without answers."""
+    return _weighted(bins, lambda b: b.gap)
+
+
+def calibration_noise(bins: Sequence[ReliabilityBin], share: float = 0.95) -> float:
+    """The calibration error that a perfectly calibrated student stays below with this probability.
+
+    Answers are drawn anew as right with the mean confidence of their bin (consistency resampling, Vaicenavicius et
+    al. 2019). An error below it says nothing: few answers alone explain it. nan without answers.
+    """
+    used = [b for b in bins if b.count > 0]
+    if not used:
+        return math.nan
+    counts = np.array([b.count for b in used])
+    confidence = np.clip([b.confidence / b.count for b in used], 0.0, 1.0)
+    drawn = np.random.default_rng(0).binomial(
+        counts, confidence, (DRAWS, len(used))
+    )  # the same at every look
+    errors = np.abs(drawn - counts * confidence).sum(axis=1) / counts.sum()
+    return float(np.quantile(errors, share))
 
 
 def _debiased_square(b: ReliabilityBin) -> float:

@@ -17,7 +17,7 @@ from ledger.configuration import TaskSection
 from ledger.slice_values import OTHER
 from ledger.slices import SliceRule
 from monitor.columns import PairColumns
-from monitor.measures import Ints
+from monitor.histograms import Ints
 from monitor.slicing import NO_SLICE, SliceColumn
 
 # One step in the table's index for each slice, however many windows it has.

@@ -12,14 +12,27 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ledger.answer_pages import NOTHING, Answered, decoded, plain
+from ledger.answer_pages import NOTHING, Answered, decoded, others, plain
 from ledger.configuration import TaskSection
-from ledger.exchange import Outcome
+from ledger.exchange import Outcome, ServedBy
 from ledger.observation import ObservationError
 from ledger.slices import SliceRule
-from monitor.measures import Floats, Ints, Measures, measures_of
+from monitor.histograms import UNIT, Floats, Ints
+from monitor.measures import Measures, joined_measures, measures_of
 from monitor.pairs import INCOMPLETE, NO_TEACHER, NOT_MEASURED
-from monitor.slicing import SliceColumn, Subjects, coded, overall_column, slice_columns
+from monitor.slicing import NO_SLICE, SliceColumn, Subjects, coded, overall_column, slice_columns
+
+NO_LATENCY = -1  # of a teacher that did not answer on the caller's path
+
+_ARRAYS = (  # of PairColumns; pages of them are joined end to end
+    "input_index",
+    "at_us",
+    "words",
+    "student_latency_us",
+    "teacher_latency_us",
+    "teacher_other",
+    "student",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,11 @@ class PairColumns:
     at_us: Ints  # start of the exchange
     digests: tuple[str, ...]
     slices: tuple[SliceColumn, ...]  # the overall one first
+    words: Ints
+    student_latency_us: Ints
+    teacher_latency_us: Ints  # or NO_LATENCY
+    teacher_other: Ints  # fixed point
+    student: Floats  # [pairs, classes], as observed: true labels come later
     measures: Measures
 
     def __len__(self) -> int:
@@ -56,14 +74,16 @@ class _Inputs:
         counts = [len(words) for words in self.words]
         row = np.repeat(np.arange(len(counts)), counts)
         first = np.cumsum([0, *counts])[row]
+        teacher = _padded(self.teacher, counts, ObservationError.ABSENT)
         return _Flat(
             row=row,
             index=np.arange(len(row)) - first,
             words=list(chain.from_iterable(self.words)),
             digests=list(chain.from_iterable(self.digests)),
             texts=_padded(self.texts, counts, "") if self.texts else [""] * len(row),
-            teacher=plain(_padded(self.teacher, counts, ObservationError.ABSENT)),
+            teacher=plain(teacher),
             student=plain(_padded(self.student, counts, ObservationError.ABSENT)),
+            other=np.array(others(teacher)),
         )
 
 
@@ -78,6 +98,7 @@ class _Flat:
     texts: list[str]  # empty where none is stored
     teacher: list[Any]  # probabilities, or the word of an ObservationError
     student: list[Any]
+    other: Floats  # what the teacher gave to no class
 
     def at(self, places: Ints) -> "_Flat":
         def pick(column: list[Any]) -> list[Any]:
@@ -91,6 +112,7 @@ class _Flat:
             pick(self.texts),
             pick(self.teacher),
             pick(self.student),
+            self.other[places],
         )
 
 
@@ -193,8 +215,50 @@ def _columns(
         at_us=at_us,
         digests=tuple(flat.digests),
         slices=(overall_column(len(flat.row)), *slice_columns(rules, subjects)),
+        words=np.array(flat.words, dtype=np.int64),
+        student_latency_us=np.array([row.latency_us for row in rows], dtype=np.int64)[flat.row],
+        teacher_latency_us=np.array([_teacher_latency(row) for row in rows], dtype=np.int64)[flat.row],
+        teacher_other=np.rint(flat.other * UNIT).astype(np.int64),
+        student=student,
         measures=measures,
     )
+
+
+def _teacher_latency(row: Answered) -> int:
+    return row.duration_us if row.served_by == ServedBy.TEACHER else NO_LATENCY
+
+
+def joined(pages: Sequence[PairColumns]) -> PairColumns:
+    """The pairs of several pages of one task, in their order."""
+    if len(pages) == 1:
+        return pages[0]
+    artifacts, artifact = _recoded([(page.artifacts, page.artifact) for page in pages])
+    return PairColumns(
+        task=pages[0].task,
+        classes=pages[0].classes,
+        artifacts=artifacts,
+        artifact=artifact,
+        exchange_ids=tuple(chain.from_iterable(page.exchange_ids for page in pages)),
+        digests=tuple(chain.from_iterable(page.digests for page in pages)),
+        slices=tuple(
+            SliceColumn(of_rule[0].rule, *_recoded([(part.names, part.codes) for part in of_rule]))
+            for of_rule in zip(*(page.slices for page in pages), strict=True)
+        ),
+        measures=joined_measures([page.measures for page in pages]),
+        **{name: np.concatenate([getattr(page, name) for page in pages]) for name in _ARRAYS},
+    )
+
+
+def _recoded(parts: Sequence[tuple[tuple[str, ...], Ints]]) -> tuple[tuple[str, ...], Ints]:
+    """Names of several lists of names as one, and their codes among those."""
+    names: dict[str, int] = {}
+    codes = []
+    for of_part, found in parts:
+        table = np.array(
+            [names.setdefault(name, len(names)) for name in of_part] + [NO_SLICE], dtype=np.int64
+        )
+        codes.append(table[found])  # NO_SLICE is the last entry, from the end too
+    return tuple(names), np.concatenate(codes)
 
 
 def _matrix(observations: Sequence[list[float]], classes: int) -> Floats:

@@ -17,6 +17,7 @@ from ledger.control_file import transaction
 from ledger.slices import OVERALL, rule_of
 from ledger.stages import task_stages
 from ledger.tables import DetectorRow, HeartbeatRow
+from monitor.calibration import calibration_noise
 from monitor.cycle import PROCESS
 from monitor.intervals import confidence_sequence
 from monitor.reports import INTERVAL_ALPHA, merged_sums
@@ -75,6 +76,16 @@ SLICE_GAUGES: tuple[tuple[str, str, Callable[[SliceSums], float]], ...] = (
         "stillgate_slice_divergence_bits",
         "Mean Jensen-Shannon divergence from the teacher.",
         lambda sums: sums.mean_divergence_bits,
+    ),
+    (
+        "stillgate_slice_calibration_noise_ratio",
+        "Calibration error that few answers alone explain, 95 % quantile.",
+        lambda sums: calibration_noise(sums.reliability),
+    ),
+    (
+        "stillgate_slice_temperature_ratio",
+        "Temperature at which the student fits its teacher best, 1 when it is as sure as it should be.",
+        lambda sums: sums.temperature,
     ),
 )
 

@@ -1,142 +1,224 @@
 """Pairs as columns become sums by task, student, slice and window: SliceSums.of_pair and merge, all at once.
 
-Every number is added as an integer, so the sums are those of merging pair by pair.
+Every pair is a list of (place in the row of its slice, whole number). A row is laid out as monitor.layout says.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from monitor.calibration import edges
-from monitor.columns import PairColumns
-from monitor.measures import Bools, Floats, Ints
+from monitor.columns import NO_LATENCY, PairColumns
+from monitor.histograms import (
+    LATENCY_EDGES,
+    UNIT,
+    WORD_EDGES,
+    Bools,
+    Floats,
+    Ints,
+    confidence_bins,
+    places,
+    share_bin,
+    square,
+)
+from monitor.layout import Layout, layout_of
+from monitor.measures import measures_of
 from monitor.slicing import NO_SLICE, SliceColumn
-from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS, UNIT, SliceSums, Vector, merged
+from monitor.smoothing import grid_place, grid_shares
+from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS
 
 Key = tuple[str, str, str, int]  # task, artifact, slice, window start
-Changes = Mapping[Key, SliceSums]
-Parts = Mapping[str, list[Any]]  # field of SliceSums -> its value by key
+Changes = Mapping[Key, Ints]  # rows to be added
 
 NO_LABEL = -1  # code of a pair whose true class is unknown
+EXACT = 2**20  # pairs added up at once as floats: numbers up to 2**32, so no sum leaves their 53 bits
+
+Column = tuple[int, Ints | Bools]  # by pair: what to add at one place of the row
+Binned = tuple[Ints, Ints | Bools]  # by pair: place in the row, and what to add there: at most 2**32
 
 
 @dataclass(frozen=True, slots=True)
-class _Groups:
-    """The rows of sums that pairs go to; `places` and `codes` go together."""
+class _Entries:
+    """What each pair adds to the row of its slice."""
 
-    keys: tuple[Key, ...]
-    places: Ints  # of the pairs that belong to a slice of the rule
-    codes: Ints  # index into keys
+    places: Ints  # of the row, one for each column of `amounts`
+    amounts: Ints  # [pairs, places]
+    bins: Ints  # [pairs, entries]: places of the row
+    counts: Floats  # [pairs, entries], whole numbers
 
-    def counts(self, weights: Ints | Bools) -> list[int]:
-        """The sum of the weights by key; weights are given for every pair, in a slice or not."""
-        table = self.histogram(np.zeros(len(weights), dtype=np.int64), 1, weights)
-        return [int(count) for count in table[:, 0]]
-
-    def vectors(self, bins: Ints, length: int, weights: Ints | Bools | None = None) -> list[Vector]:
-        """By key, the sums of the weights in each bin; counts without weights."""
-        table = self.histogram(
-            bins, length, np.ones(len(bins), dtype=np.int64) if weights is None else weights
+    @classmethod
+    def of(cls, columns: Iterable[Column], binned: Iterable[Binned]) -> "_Entries":
+        places, amounts = zip(*columns, strict=True)
+        bins, counts = zip(*binned, strict=True)
+        return cls(
+            np.array(places),
+            np.stack(amounts, axis=1).astype(np.int64),
+            np.stack(bins, axis=1),
+            np.stack(counts, axis=1).astype(np.float64),
         )
-        vectors: list[list[tuple[int, int]]] = [[] for _ in self.keys]
-        rows, columns = np.nonzero(table)
-        for row, column, count in zip(
-            rows.tolist(), columns.tolist(), table[rows, columns].tolist(), strict=True
-        ):
-            vectors[row].append((column, count))
-        return [tuple(vector) for vector in vectors]
 
-    def histogram(self, bins: Ints, length: int, weights: Ints | Bools) -> Ints:
-        """[keys, length]. np.add.at adds integers; np.bincount would add its weights as floats."""
-        table = np.zeros(len(self.keys) * length, dtype=np.int64)
-        np.add.at(table, self.codes * length + bins[self.places], weights[self.places].astype(np.int64))
-        return table.reshape(len(self.keys), length)
+    def at(self, chosen: Ints) -> "_Entries":
+        if len(chosen) == len(self.amounts):
+            return self
+        return _Entries(self.places, self.amounts[chosen], self.bins[chosen], self.counts[chosen])
+
+    def table(self, codes: Ints, shape: tuple[int, int]) -> Ints:
+        """[rows, width]: everything added up; `codes` has the row of each pair, and every row has one."""
+        table = np.zeros(shape[0] * shape[1], dtype=np.int64)
+        for first in range(0, len(codes), EXACT):
+            part = slice(first, first + EXACT)
+            at = self.bins[part] + (codes[part] * shape[1])[:, None]
+            table += np.bincount(at.ravel(), self.counts[part].ravel(), len(table)).astype(np.int64)
+        rows = table.reshape(shape)
+        order = np.argsort(codes, kind="stable")
+        begins = np.searchsorted(codes[order], np.arange(shape[0]))
+        rows[:, self.places] += np.add.reduceat(self.amounts[order], begins, axis=0)
+        return rows
 
 
 def pair_sums(columns: PairColumns, window_seconds: int) -> Iterator[Changes]:
     """What pairs add to the rows of each rule's slices, without their labels."""
-    measures = columns.measures
-    reliability, coverage = (_bins(measures.confidence, n) for n in (RELIABILITY_BINS, COVERAGE_EDGES))
-    confidence, agrees = _fixed_confidence(measures.confidence), measures.agrees
-    for groups in _groups(columns, window_seconds):
-        parts: Parts = {
-            "pairs": groups.counts(np.ones(len(columns), dtype=np.int64)),
-            "agreements": groups.counts(agrees),
-            "total_variation": groups.counts(measures.total_variation),
-            "divergence_bits": groups.counts(measures.divergence_bits),
-            "kl_nats": groups.counts(measures.kl_nats),
-            "kl_clipped": groups.counts(measures.kl_clipped),
-            "brier": groups.counts(measures.brier),
-            "nll_nats": groups.counts(measures.nll_nats),
-            "reliability_pairs": groups.vectors(reliability, RELIABILITY_BINS),
-            "reliability_confidence": groups.vectors(reliability, RELIABILITY_BINS, confidence),
-            "reliability_right": groups.vectors(reliability, RELIABILITY_BINS, agrees),
-            "coverage_pairs": groups.vectors(coverage, COVERAGE_EDGES),
-            "coverage_disagreements": groups.vectors(coverage, COVERAGE_EDGES, ~agrees),
-            "teacher_classes": groups.vectors(measures.teacher_top, columns.classes),
-            "student_classes": groups.vectors(measures.student_top, columns.classes),
-        }
-        yield _sums_by_key(groups, parts)
+    layout = layout_of(columns.classes)
+    entries = _Entries.of(_pair_columns(columns, layout), _pair_bins(columns, layout))
+    yield from _folded(columns, window_seconds, layout, entries, np.arange(len(columns)))
 
 
 def label_sums(columns: PairColumns, labels: Ints, window_seconds: int) -> Iterator[Changes]:
     """What true classes add for those pairs that have one: `labels` has a class or NO_LABEL for each pair."""
-    measures, known = columns.measures, labels != NO_LABEL
-    if not known.any():
+    known = np.flatnonzero(labels != NO_LABEL)
+    if not len(known):
         return
-    teacher, student = measures.teacher_top == labels, measures.student_top == labels
-    bins, confidence = _bins(measures.confidence, RELIABILITY_BINS), _fixed_confidence(measures.confidence)
-    for groups in _groups(columns, window_seconds, known):
-        parts: Parts = {
-            "both_right": groups.counts(student & teacher),
-            "student_alone_right": groups.counts(student & ~teacher),
-            "teacher_alone_right": groups.counts(teacher & ~student),
-            "both_wrong": groups.counts(~student & ~teacher),
-            "label_pairs": groups.vectors(bins, RELIABILITY_BINS),
-            "label_confidence": groups.vectors(bins, RELIABILITY_BINS, confidence),
-            "label_right": groups.vectors(bins, RELIABILITY_BINS, student),
-        }
-        yield _sums_by_key(groups, parts)
+    layout = layout_of(columns.classes)
+    entries = _label_entries(columns, labels[known], known, layout)
+    yield from _folded(columns, window_seconds, layout, entries, known)
 
 
-def merged_changes(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
+def merged_changes(changes: Iterable[Changes]) -> dict[Key, Ints]:
     """One change for each row."""
-    parts: dict[Key, list[SliceSums]] = {}
+    found: dict[Key, Ints] = {}
     for some in changes:
-        for key, sums in some.items():
-            parts.setdefault(key, []).append(sums)
-    return {key: group[0] if len(group) == 1 else merged(group) for key, group in parts.items()}
+        for key, row in some.items():
+            found[key] = found[key] + row if key in found else row
+    return found
 
 
-def _sums_by_key(groups: _Groups, parts: Parts) -> Changes:
-    names = tuple(parts)
-    return {
-        key: SliceSums(**dict(zip(names, values, strict=True)))
-        for key, *values in zip(groups.keys, *parts.values(), strict=True)
-    }
+def _pair_columns(columns: PairColumns, layout: Layout) -> Iterator[Column]:
+    measures = columns.measures
+    yield layout["pairs"], np.ones(len(columns), dtype=np.int64)
+    yield layout["agreements"], measures.agrees
+    yield layout["total_variation"], measures.total_variation
+    yield layout["total_variation_squares"], square(measures.total_variation)
+    yield layout["divergence_bits"], measures.divergence_bits
+    yield layout["divergence_squares"], square(measures.divergence_bits)
+    yield layout["kl_nats"], measures.kl_nats
+    yield layout["kl_clipped"], measures.kl_clipped
+    yield layout["brier"], measures.brier
+    yield layout["nll_nats"], measures.nll_nats
+    yield layout["teacher_other"], columns.teacher_other
+    yield from _tempered(measures.tempered, layout["tempered_nats"])
+    yield layout["student_latency_us"], np.maximum(columns.student_latency_us, 0)
+    yield layout["teacher_latency_us"], np.maximum(columns.teacher_latency_us, 0)
 
 
-def _groups(columns: PairColumns, window_seconds: int, chosen: Bools | None = None) -> Iterator[_Groups]:
-    """For each rule, the rows of sums of the chosen pairs; a pair counts where its exchange started."""
-    width = window_seconds * 1_000_000
-    starts, window = np.unique(columns.at_us // width * width, return_inverse=True)
+def _pair_bins(columns: PairColumns, layout: Layout) -> Iterator[Binned]:
+    measures = columns.measures
+    confidence, ones = measures.confidence, np.ones(len(columns), dtype=np.int64)
+    yield layout["total_variation_histogram"] + share_bin(measures.total_variation), ones
+    yield layout["divergence_histogram"] + share_bin(measures.divergence_bits), ones
+    yield from _reliability(confidence, measures.agrees, layout, "reliability")
+    yield from _coverage(confidence, measures.agrees, layout, "coverage_pairs", "coverage_disagreements")
+    yield layout["teacher_classes"] + measures.teacher_top, ones
+    yield layout["student_classes"] + measures.student_top, ones
+    yield layout["student_confidence"] + confidence_bins(confidence), ones
+    yield layout["teacher_confidence"] + confidence_bins(measures.teacher_confidence), ones
+    yield layout["words"] + places(columns.words, WORD_EDGES), ones
+    yield from _on_grid(confidence, measures.agrees, layout["smooth_density"], layout["smooth_residual"])
+    for side, latency in (("student", columns.student_latency_us), ("teacher", columns.teacher_latency_us)):
+        yield layout[f"{side}_latency"] + places(latency, LATENCY_EDGES), latency != NO_LATENCY
+
+
+def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layout) -> _Entries:
+    """Of the pairs `known` alone, whose true classes are `labels`."""
+    measures, confidence = columns.measures, columns.measures.confidence[known]
+    teacher, student = measures.teacher_top[known] == labels, measures.student_top[known] == labels
+    truth = np.zeros((len(known), columns.classes))
+    truth[np.arange(len(known)), labels] = 1.0
+    losses = measures_of(truth, columns.student[known])
+    grids = layout["label_smooth_density"], layout["label_smooth_residual"]
+    return _Entries.of(
+        (
+            (layout["both_right"], student & teacher),
+            (layout["student_alone_right"], student & ~teacher),
+            (layout["teacher_alone_right"], teacher & ~student),
+            (layout["both_wrong"], ~student & ~teacher),
+            (layout["label_brier"], losses.brier),
+            (layout["label_nll_nats"], losses.nll_nats),
+            *_tempered(losses.tempered, layout["label_tempered_nats"]),
+        ),
+        (
+            *_reliability(confidence, student, layout, "label"),
+            *_coverage(confidence, student, layout, "label_coverage_pairs", "label_coverage_errors"),
+            *_on_grid(confidence, student, *grids),
+        ),
+    )
+
+
+def _tempered(amounts: Ints, offset: int) -> Iterator[Column]:
+    for index, column in enumerate(amounts.T):
+        yield offset + index, column
+
+
+def _reliability(confidence: Floats, right: Bools, layout: Layout, prefix: str) -> Iterator[Binned]:
+    bins = _bins(confidence, RELIABILITY_BINS)
+    yield layout[f"{prefix}_pairs"] + bins, np.ones(len(bins), dtype=np.int64)
+    yield layout[f"{prefix}_confidence"] + bins, _fixed_confidence(confidence)
+    yield layout[f"{prefix}_right"] + bins, right
+
+
+def _coverage(confidence: Floats, right: Bools, layout: Layout, pairs: str, wrong: str) -> Iterator[Binned]:
+    bins = _bins(confidence, COVERAGE_EDGES)
+    yield layout[pairs] + bins, np.ones(len(bins), dtype=np.int64)
+    yield layout[wrong] + bins, ~right
+
+
+def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> Iterator[Binned]:
+    sure = _fixed_confidence(confidence)
+    low = grid_place(sure)
+    below, above, residual_below, residual_above = grid_shares(sure, right.astype(np.int64))
+    yield density + low, below
+    yield density + low + 1, above
+    yield residual + low, residual_below
+    yield residual + low + 1, residual_above
+
+
+def _folded(
+    columns: PairColumns, window_seconds: int, layout: Layout, entries: _Entries, chosen: Ints
+) -> Iterator[Changes]:
+    """For each rule, the sums of the chosen pairs, of whom the entries are; a pair counts where it started."""
+    width_us = window_seconds * 1_000_000
+    starts, window = np.unique(columns.at_us[chosen] // width_us * width_us, return_inverse=True)
     for rule in columns.slices:
-        inside = rule.codes != NO_SLICE
-        places = np.flatnonzero(inside if chosen is None else inside & chosen)
-        yield _grouped(columns, rule, starts, window, places)
+        inside = np.flatnonzero(rule.codes[chosen] != NO_SLICE)
+        if not len(inside):
+            continue
+        keys, codes = _rows(columns, rule, starts, window[inside], chosen[inside])
+        table = entries.at(inside).table(codes, (len(keys), layout.width))
+        yield dict(zip(keys, table, strict=True))
 
 
-def _grouped(columns: PairColumns, rule: SliceColumn, starts: Ints, window: Ints, places: Ints) -> _Groups:
+def _rows(
+    columns: PairColumns, rule: SliceColumn, starts: Ints, window: Ints, pairs: Ints
+) -> tuple[list[Key], Ints]:
+    """The rows of sums that these pairs go to, and for each pair the index of its row."""
     shape = (len(columns.artifacts), len(rule.names), len(starts))
-    where = np.ravel_multi_index((columns.artifact[places], rule.codes[places], window[places]), shape)
+    where = np.ravel_multi_index((columns.artifact[pairs], rule.codes[pairs], window), shape)
     present, codes = np.unique(where, return_inverse=True)
-    keys = tuple(
+    keys = [
         (columns.task, columns.artifacts[artifact], rule.names[name], int(starts[start]))
         for artifact, name, start in zip(*np.unravel_index(present, shape), strict=True)
-    )
-    return _Groups(keys, places, codes)
+    ]
+    return keys, codes
 
 
 def _bins(confidence: Floats, bins: int) -> Ints:
@@ -146,6 +228,6 @@ def _bins(confidence: Floats, bins: int) -> Ints:
 
 
 def _fixed_confidence(confidence: Floats) -> Ints:
-    """A power of two scales without an error, so this is sums.fixed to the last bit."""
+    """A power of two scales without an error, so this is histograms.fixed to the last bit."""
     found: Ints = np.rint(np.minimum(confidence, 1.0) * UNIT).astype(np.int64)
     return found

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.exchange import TEACHER, Answer, Exchange, Outcome
+from ledger.exchange import TEACHER, Answer, Exchange, Outcome, ServedBy
 from ledger.observation import Observation, ObservationError
 from ledger.slices import SliceRule, slices_of, subject_of
 
@@ -25,6 +25,9 @@ class Pair:
     teacher: Observation
     student: Observation
     input_digest: str
+    words: int = 0
+    student_latency_us: int | None = None  # of the whole answer, whatever number of inputs it had
+    teacher_latency_us: int | None = None  # of the exchange, where the teacher served it
 
     @property
     def agrees(self) -> bool:
@@ -116,4 +119,7 @@ def _pair(
         teacher=teacher,
         student=student,
         input_digest=exchange.input_digests[index],
+        words=exchange.input_words[index],
+        student_latency_us=answer.latency_us,
+        teacher_latency_us=exchange.duration_us if exchange.served_by is ServedBy.TEACHER else None,
     )

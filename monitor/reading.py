@@ -15,7 +15,7 @@ from ledger.configuration import TaskSection
 from ledger.exchange import TEACHER
 from ledger.exchange_file import reading
 from ledger.slices import SliceRule
-from monitor.columns import PairColumns, pair_columns
+from monitor.columns import PairColumns, joined, pair_columns
 
 PAGE_ROWS = 4000  # answers folded together
 PAGE_BYTES = 8 * 2**20  # of their observations: one request may hold many inputs of many classes
@@ -27,10 +27,11 @@ Rules = Mapping[str, Sequence[SliceRule]]  # task -> those of its rules that are
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one exchange file a tick reads; it stops after the page that reaches either."""
+    """How much of one exchange file a tick reads; it stops after the page that reaches any."""
 
     answers: int
     pairs: int
+    probabilities: int = 4_000_000  # of either side: they stay in memory until the tick ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,15 @@ def read_arrivals(
         ):
             position, answers = page[-1].number, answers + len(page)
             pairs += _pairs(list(_completed(connection, page, texts)), tasks, rules, unusable)
-            is_behind = answers >= limits.answers or sum(map(len, pairs)) >= limits.pairs
+            numbers = sum(len(columns) * columns.classes for columns in pairs)
+            is_behind = (
+                answers >= limits.answers
+                or sum(map(len, pairs)) >= limits.pairs
+                or numbers >= limits.probabilities
+            )
         asked = answers_upto(connection, list(asked_about), position, texts)
         known = _pairs(_known(asked), tasks, rules, Counter())
-    return Arrivals(position, answers, tuple(pairs), dict(unusable), tuple(known), is_behind)
+    return Arrivals(position, answers, _joined(pairs), dict(unusable), tuple(known), is_behind)
 
 
 def _pairs(rows: Sequence[Answered], tasks: Tasks, rules: Rules, unusable: Counter[str]) -> list[PairColumns]:
@@ -93,8 +99,19 @@ def _pairs(rows: Sequence[Answered], tasks: Tasks, rules: Rules, unusable: Count
     return found
 
 
+def _joined(pages: Sequence[PairColumns]) -> tuple[PairColumns, ...]:
+    """One for each task."""
+    by_task: dict[str, list[PairColumns]] = {}
+    for page in pages:
+        by_task.setdefault(page.task, []).append(page)
+    return tuple(map(joined, by_task.values()))
+
+
 def _completed(connection: sqlite3.Connection, page: Sequence[Answered], texts: bool) -> Iterator[Answered]:
     """The students' answers that became complete on this page, with the teacher's side filled in."""
+    if all(row.teacher != NOTHING for row in page):  # nearly always: nothing was or will be audited
+        yield from (row for row in page if row.is_live_student)
+        return
     audited = {row.sequence for row in page if row.measured and row.teacher == NOTHING}
     siblings = _by_exchange(answers_upto(connection, sorted(audited), page[-1].number, texts))
     for row in page:

@@ -38,6 +38,9 @@ class SliceReport:
     divergence_bits: float | None
     kl_nats: float | None
     total_variation: float | None
+    brier: float | None
+    nll_nats: float | None
+    temperature: float | None  # at which the student fits its teacher best
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -136,6 +139,9 @@ def _report(
         divergence_bits=_number(sums.mean_divergence_bits),
         kl_nats=_number(sums.mean_kl_nats),
         total_variation=_number(sums.mean_total_variation),
+        brier=_number(sums.mean_brier),
+        nll_nats=_number(sums.mean_nll_nats),
+        temperature=_number(sums.temperature),
     )
 
 

@@ -8,7 +8,7 @@ import orjson
 
 from ledger.slice_values import attribute_value, hour_band, hour_of, joined, word_band
 from ledger.slices import OVERALL, SliceRule, text_value
-from monitor.measures import Ints
+from monitor.histograms import Ints
 
 NO_SLICE = -1  # code of a pair that a rule puts into no slice
 

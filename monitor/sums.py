@@ -1,11 +1,11 @@
 """Everything that is kept of a slice, as exact integers: merging is adding, and dividing comes last.
 
-Real-valued sums are fixed point, whole multiples of 2**-32: integer addition is associative, so any split
-over windows, ticks or processes merges to bit-identical sums, which float addition would not.
+Real-valued sums are fixed point, whole multiples of 2**-32 (2**-20 where noted): integer addition is associative,
+so any split over windows, ticks or processes merges to bit-identical sums, which float addition would not.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
 from operator import attrgetter
@@ -21,10 +21,21 @@ from monitor.divergence import (
     normalised,
     total_variation,
 )
+from monitor.histograms import (
+    LATENCY_EDGES,
+    UNIT,
+    WORD_EDGES,
+    confidence_bin,
+    fixed,
+    place,
+    share_bin,
+    square,
+)
 from monitor.pairs import Pair
+from monitor.smoothing import grid_place, grid_shares
+from monitor.temperature import BETAS, best_beta, tempered
 
-FORMAT = 1  # of the JSON form; a change of bins or unit needs another number
-UNIT = 2**32  # fixed point: 1.0 is stored as this
+FORMAT = 1  # of the JSON form; a change of bins or unit needs another number, a further field does not
 RELIABILITY_BINS = 20
 COVERAGE_EDGES = 100  # confidence thresholds 0.00, 0.01, ... 0.99 that a certificate may use
 
@@ -33,7 +44,11 @@ Vector = tuple[tuple[int, int], ...]  # (index, count) by rising index, no count
 
 @dataclass(frozen=True, slots=True)
 class SliceSums:
-    """Sums over the pairs of a slice; reliability and label vectors are indexed by bin, classes by class."""
+    """Sums over the pairs of a slice; reliability and label vectors are indexed by bin, classes by class.
+
+    Rows that an earlier release stored lack the fields that it did not know: there they are 0, and whoever divides
+    such a field divides by `measured`, not by `pairs`.
+    """
 
     pairs: int = 0
     agreements: int = 0
@@ -50,6 +65,21 @@ class SliceSums:
     coverage_disagreements: Vector = ()
     teacher_classes: Vector = ()
     student_classes: Vector = ()
+    total_variation_squares: int = 0  # fixed point
+    total_variation_histogram: Vector = ()
+    divergence_squares: int = 0  # fixed point
+    divergence_histogram: Vector = ()
+    teacher_other: int = 0  # fixed point: what the teacher gave to no class
+    student_confidence: Vector = ()  # histogram of its largest probability
+    teacher_confidence: Vector = ()
+    tempered_nats: Vector = ()  # 2**-20, by beta, signed; last the score
+    smooth_density: Vector = ()  # 2**-20, by grid point
+    smooth_residual: Vector = ()  # 2**-20, signed
+    words: Vector = ()  # inputs by length
+    student_latency_us: int = 0
+    student_latency: Vector = ()  # histogram
+    teacher_latency_us: int = 0  # of exchanges that the teacher served
+    teacher_latency: Vector = ()
     both_right: int = 0  # against true labels, as are all below
     student_alone_right: int = 0
     teacher_alone_right: int = 0
@@ -57,6 +87,13 @@ class SliceSums:
     label_pairs: Vector = ()
     label_confidence: Vector = ()  # fixed point
     label_right: Vector = ()
+    label_brier: int = 0  # fixed point
+    label_nll_nats: int = 0  # fixed point
+    label_tempered_nats: Vector = ()  # 2**-20
+    label_smooth_density: Vector = ()  # 2**-20
+    label_smooth_residual: Vector = ()  # 2**-20
+    label_coverage_pairs: Vector = ()
+    label_coverage_errors: Vector = ()
 
     @classmethod
     def empty(cls) -> "SliceSums":
@@ -68,15 +105,11 @@ class SliceSums:
         p, q = normalised(pair.teacher.probabilities or ()), normalised(pair.student.probabilities or ())
         confidence, agrees = pair.student.confidence, pair.agrees
         bin_index, edge_index = bin_of(confidence, RELIABILITY_BINS), bin_of(confidence, COVERAGE_EDGES)
+        density, residual = _on_grid(confidence, agrees)
         return cls(
             pairs=1,
             agreements=int(agrees),
-            total_variation=fixed(total_variation(p, q)),
-            divergence_bits=fixed(jensen_shannon_bits(p, q)),
-            kl_nats=fixed(kullback_leibler_nats(p, q)),
-            kl_clipped=int(is_clipped(p, q)),
-            brier=fixed(brier(p, q)),
-            nll_nats=fixed(cross_entropy_nats(p, q)),
+            **_distances(p, q),
             reliability_pairs=_at(bin_index, 1),
             reliability_confidence=_at(bin_index, fixed(min(confidence, 1.0))),
             reliability_right=_at(bin_index, int(agrees)),
@@ -84,21 +117,41 @@ class SliceSums:
             coverage_disagreements=_at(edge_index, int(not agrees)),
             teacher_classes=_at(pair.teacher.top, 1),
             student_classes=_at(pair.student.top, 1),
+            teacher_other=fixed(pair.teacher.other),
+            student_confidence=_at(confidence_bin(confidence), 1),
+            teacher_confidence=_at(confidence_bin(pair.teacher.confidence), 1),
+            tempered_nats=_vector(tempered(p, q)),
+            smooth_density=density,
+            smooth_residual=residual,
+            words=_at(place(pair.words, WORD_EDGES), 1),
+            **_latency("student", pair.student_latency_us),
+            **_latency("teacher", pair.teacher_latency_us),
         )
 
     @classmethod
     def of_label(cls, pair: Pair, label: int) -> "SliceSums":
         """What the true class of a pair adds to the sums of that pair."""
         student, teacher = pair.student.top == label, pair.teacher.top == label
-        bin_index = bin_of(pair.student.confidence, RELIABILITY_BINS)
+        q = normalised(pair.student.probabilities or ())
+        truth = [float(index == label) for index in range(len(q))]
+        confidence = pair.student.confidence
+        bin_index, edge_index = bin_of(confidence, RELIABILITY_BINS), bin_of(confidence, COVERAGE_EDGES)
+        density, residual = _on_grid(confidence, student)
         return cls(
             both_right=int(student and teacher),
             student_alone_right=int(student and not teacher),
             teacher_alone_right=int(teacher and not student),
             both_wrong=int(not student and not teacher),
             label_pairs=_at(bin_index, 1),
-            label_confidence=_at(bin_index, fixed(min(pair.student.confidence, 1.0))),
+            label_confidence=_at(bin_index, fixed(min(confidence, 1.0))),
             label_right=_at(bin_index, int(student)),
+            label_brier=fixed(brier(truth, q)),
+            label_nll_nats=fixed(cross_entropy_nats(truth, q)),
+            label_tempered_nats=_vector(tempered(truth, q)),
+            label_smooth_density=density,
+            label_smooth_residual=residual,
+            label_coverage_pairs=_at(edge_index, 1),
+            label_coverage_errors=_at(edge_index, int(not student)),
         )
 
     def merge(self, other: "SliceSums") -> "SliceSums":
@@ -131,6 +184,11 @@ class SliceSums:
     # --- divided last; nan where there is nothing to divide by ---------------------------------------
 
     @property
+    def measured(self) -> int:
+        """Pairs of which every field is known: those that no earlier release folded."""
+        return sum(count for _, count in self.student_confidence)
+
+    @property
     def disagreements(self) -> int:
         return self.pairs - self.agreements
 
@@ -158,6 +216,11 @@ class SliceSums:
     @property
     def mean_nll_nats(self) -> float:
         return _ratio(self.nll_nats, self.pairs * UNIT)
+
+    @property
+    def temperature(self) -> float:
+        """Of the student against its teacher; nan without pairs of this release."""
+        return 1 / best_beta(filled(self.tempered_nats, len(BETAS)))
 
     @property
     def labelled(self) -> int:
@@ -206,7 +269,7 @@ class SliceSums:
     def accepted(self) -> list[tuple[int, int]]:
         """(pairs, disagreements) with confidence at or above each of the COVERAGE_EDGES thresholds."""
         pairs, disagreements = (
-            list(accumulate(reversed(_filled(vector, COVERAGE_EDGES))))[::-1]
+            list(accumulate(reversed(filled(vector, COVERAGE_EDGES))))[::-1]
             for vector in (self.coverage_pairs, self.coverage_disagreements)
         )
         return list(zip(pairs, disagreements, strict=True))
@@ -216,11 +279,6 @@ def merged(parts: Iterable[SliceSums]) -> SliceSums:
     """The sums over all parts; empty for none."""
     totals = [_total(column) for column in zip(*map(_values, parts), strict=True)]
     return SliceSums(*totals) if totals else SliceSums.empty()
-
-
-def fixed(value: float) -> int:
-    """A real number as a whole multiple of 1 / UNIT."""
-    return round(value * UNIT)
 
 
 _NAMES = tuple(field.name for field in fields(SliceSums))
@@ -239,13 +297,53 @@ def _total(column: tuple[Any, ...]) -> Any:
     return tuple(sorted((index, count) for index, count in counts.items() if count))
 
 
-def _filled(vector: Vector, length: int) -> list[int]:
+def filled(vector: Vector, length: int) -> list[int]:
+    """Every count, those of 0 too."""
     counts = dict(vector)
     return [counts.get(index, 0) for index in range(length)]
 
 
+def _distances(p: Sequence[float], q: Sequence[float]) -> dict[str, Any]:
+    variation, bits = fixed(total_variation(p, q)), fixed(jensen_shannon_bits(p, q))
+    return {
+        "total_variation": variation,
+        "total_variation_squares": square(variation),
+        "total_variation_histogram": _at(share_bin(variation), 1),
+        "divergence_bits": bits,
+        "divergence_squares": square(bits),
+        "divergence_histogram": _at(share_bin(bits), 1),
+        "kl_nats": fixed(kullback_leibler_nats(p, q)),
+        "kl_clipped": int(is_clipped(p, q)),
+        "brier": fixed(brier(p, q)),
+        "nll_nats": fixed(cross_entropy_nats(p, q)),
+    }
+
+
+def _on_grid(confidence: float, right: bool) -> tuple[Vector, Vector]:
+    sure = fixed(min(confidence, 1.0))
+    low = grid_place(sure)
+    below, above, residual_below, residual_above = grid_shares(sure, int(right))
+    return (
+        _at(low, below) + _at(low + 1, above),
+        _at(low, residual_below) + _at(low + 1, residual_above),
+    )
+
+
+def _latency(side: str, latency_us: int | None) -> dict[str, Any]:
+    if latency_us is None:
+        return {}
+    return {
+        f"{side}_latency_us": latency_us,
+        f"{side}_latency": _at(place(latency_us, LATENCY_EDGES), 1),
+    }
+
+
 def _at(index: int, count: int) -> Vector:
     return ((index, count),) if count else ()
+
+
+def _vector(values: Sequence[int]) -> Vector:
+    return tuple((index, value) for index, value in enumerate(values) if value)
 
 
 def _negative(value: Any) -> Any:
@@ -257,7 +355,7 @@ def _read(value: Any) -> Any:
 
 
 def _bins(counts: Vector, confidence: Vector, right: Vector) -> list[ReliabilityBin]:
-    columns = [_filled(vector, RELIABILITY_BINS) for vector in (counts, confidence, right)]
+    columns = [filled(vector, RELIABILITY_BINS) for vector in (counts, confidence, right)]
     return [ReliabilityBin(n, c / UNIT, r) for n, c, r in zip(*columns, strict=True)]
 
 

@@ -67,7 +67,7 @@ def labels_of_known_pairs(
             before[place] = _code(earlier[count - 1][1], classes) if count else NO_LABEL
             after[place] = _code(last[of_input], classes)
     for changes in label_sums(columns, before, window_seconds):
-        yield {key: sums.negated() for key, sums in changes.items()}
+        yield {key: -row for key, row in changes.items()}
     yield from label_sums(columns, after, window_seconds)
 
 

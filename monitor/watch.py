@@ -18,7 +18,7 @@ from monitor.baseline import Null, null_of
 from monitor.columns import PairColumns
 from monitor.detector import Detector, new_detector, terms_for, update
 from monitor.detector_state import from_json, to_json
-from monitor.measures import Bools, Ints
+from monitor.histograms import Bools, Ints
 from monitor.receipt import receipt_of
 from monitor.reports import WHOLE_LIFE
 from monitor.slicing import NO_SLICE

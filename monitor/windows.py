@@ -1,13 +1,16 @@
 """Adds changes to the kept sums: by task, student, slice and window, and to the row over all windows."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 from sqlmodel import Session
 
-from monitor.folding import Changes, Key
+from monitor.folding import Changes, Key, merged_changes
+from monitor.histograms import Ints
+from monitor.layout import layout_for, sums_of_row
 from monitor.reports import WHOLE_LIFE
-from monitor.sums import SliceSums, merged
+from monitor.sums import SliceSums
 
 _STORED = (
     "SELECT slice, window_start_us, sums FROM slice_sums WHERE task = ? AND artifact = ?"
@@ -19,32 +22,37 @@ _KEEP = (
 )
 
 
-def with_whole_life(windows: Changes) -> dict[Key, SliceSums]:
+def with_whole_life(windows: Changes) -> dict[Key, Ints]:
     """The changes and what the rows over all windows gain: merged from the windows, not from the pairs again."""
-    parts: dict[Key, list[SliceSums]] = {}
-    for (task, artifact, slice_name, _), sums in windows.items():
-        parts.setdefault((task, artifact, slice_name, WHOLE_LIFE), []).append(sums)
-    return {**windows, **{key: merged(group) for key, group in parts.items()}}
+    whole = merged_changes({(*key[:3], WHOLE_LIFE): row} for key, row in windows.items())
+    return {**windows, **whole}
 
 
 def add_to_rows(session: Session, changes: Changes) -> None:
     """Merge the changes into the stored rows, inside the caller's transaction."""
     stored = dict(_stored(session, changes))
-    rows = []
-    for key, change in changes.items():
-        total = stored[key].merge(change) if key in stored else change
-        rows.append((*key, orjson.dumps(total.to_json()).decode()))
+    rows = [(*key, orjson.dumps(_total(stored.get(key), change)).decode()) for key, change in changes.items()]
     if rows:
         session.connection().exec_driver_sql(_KEEP, rows)
 
 
-def _stored(session: Session, changes: Changes) -> Iterator[tuple[Key, SliceSums]]:
+def _total(stored: dict[str, Any] | None, change: Ints) -> dict[str, Any]:
+    layout = layout_for(change)
+    if stored is None:
+        return layout.document(change)
+    try:
+        return layout.document(layout.row(stored) + change)
+    except ValueError:  # classes that the task no longer has
+        return SliceSums.from_json(stored).merge(sums_of_row(change)).to_json()
+
+
+def _stored(session: Session, changes: Changes) -> Iterator[tuple[Key, dict[str, Any]]]:
     """The rows that change."""
     connection = session.connection()
     for (task, artifact), (slices, starts) in _wanted(changes).items():
         wanted = orjson.dumps(sorted(slices)).decode(), orjson.dumps(sorted(starts)).decode()
         for slice_name, start, sums in connection.exec_driver_sql(_STORED, (task, artifact, *wanted)):
-            yield (task, artifact, slice_name, start), SliceSums.from_json(orjson.loads(sums))
+            yield (task, artifact, slice_name, start), orjson.loads(sums)
 
 
 def _wanted(changes: Changes) -> Mapping[tuple[str, str], tuple[set[str], set[int]]]:

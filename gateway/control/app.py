@@ -26,6 +26,7 @@ ROUTES = (
     ("GET", "/livez", routes.show_life),
     ("GET", f"{API}/status", routes.show_status),
     ("GET", f"{API}/tasks/{{task}}/slices", routes.show_slices),
+    ("GET", f"{API}/tasks/{{task}}/statistics", routes.show_statistics),
     ("GET", f"{API}/tasks/{{task}}/comparison", routes.show_comparison),
     ("GET", f"{API}/tasks/{{task}}/students/{{artifact}}", routes.show_student),
     ("GET", f"{API}/alarms/{{alarm_id}}", routes.show_alarm),

@@ -18,6 +18,7 @@ from gateway.control.manifests import manifest_of
 from gateway.control.page import page_response
 from gateway.control.schemas import ErasureBody, KeyBody, LabelsBody, PromotionBody, ReasonBody
 from gateway.control.status import status_document
+from ledger.artifacts import Manifest
 from ledger.audit import append_audit
 from ledger.configuration import TaskSection
 from ledger.control_file import transaction
@@ -25,10 +26,12 @@ from ledger.erasures import rows_erased
 from ledger.jobs import JobCause, create_job, open_job
 from ledger.keys import Role, create_key, revoke_keys
 from ledger.labels import Kept
+from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, JobRow, KeyRow, StudentRow
 from monitor.comparison import compare, paired_counts
 from monitor.reports import merged_sums, slice_reports
+from monitor.statistics import reference_in, statistics_of
 
 Outcome = SQLModel | dict[str, Any] | Refused
 RowNumber = Annotated[int, PathPart(ge=1, lt=2**63)]
@@ -74,6 +77,32 @@ def show_slices(
     return answer(
         {"task": task, "artifact": chosen, "since_us": since_us, "until_us": until_us, "slices": reports}
     )
+
+
+def show_statistics(
+    task: str,
+    control: ControlPart,
+    slice_name: Annotated[str, Query(alias="slice", max_length=200)] = OVERALL,
+    artifact: str | None = None,
+    since_us: Microseconds = None,
+    until_us: Microseconds = None,
+) -> Response:
+    """Everything that is known of one slice, against the reference in the student's manifest."""
+    section = control.task(task)
+    if isinstance(section, Refused):
+        return answer(section)
+    with transaction(control.reading) as session:
+        chosen = artifact or _newest_answering(session, task)
+        sums = merged_sums(session, task, chosen, since_us, until_us) if chosen else {}
+        student = session.get(StudentRow, chosen) if chosen else None
+    if slice_name not in sums:
+        return answer(
+            Refused(Code.UNKNOWN, f"there is no slice {slice_name} of {chosen} with pairs in task {task}")
+        )
+    manifest = manifest_of(control.data_directory, student) if student else ""
+    reference = reference_in(manifest.reference, slice_name) if isinstance(manifest, Manifest) else None
+    found = statistics_of(sums[slice_name], reference, len(section.classes))
+    return answer({"task": task, "artifact": chosen, "slice": slice_name, "statistics": found})
 
 
 def show_comparison(

@@ -1,7 +1,7 @@
 """Columns of pairs: the pairs of join, the sums of SliceSums.of_pair, the counts of the detectors."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from ledger.answer_pages import Answered
 from ledger.configuration import TaskSection
-from ledger.exchange import Answer, Exchange, Outcome
+from ledger.exchange import Answer, Exchange, Outcome, ServedBy
 from ledger.exchange_file import observations_json
 from ledger.observation import Observation, ObservationError, hard_label
-from monitor.columns import PairColumns, pair_columns
-from monitor.folding import NO_LABEL, Key, label_sums, merged_changes, pair_sums
+from monitor.columns import PairColumns, joined, pair_columns
+from monitor.folding import NO_LABEL, Changes, Key, label_sums, merged_changes, pair_sums
+from monitor.layout import sums_of_row
 from monitor.pairs import Pair, join
 from monitor.sums import SliceSums, merged
 from monitor.watch import counts_by_stream
@@ -66,10 +67,13 @@ def answered_exchanges(draw: st.DrawFn) -> Both:
         "measured": draw(st.sampled_from([True, True, True, False])),
         "attributes": draw(st.sampled_from([{}, {"x-area": " "}, {"x-area": "a"}, {"x-area": "z" * 90}])),
         "input_words": tuple(draw(st.lists(st.integers(0, 99), min_size=inputs, max_size=inputs))),
+        "duration_us": draw(st.integers(0, 2**31)),
+        "served_by": draw(st.sampled_from([ServedBy.TEACHER, ServedBy.STUDENT])),
         "input_digests": tuple(draw(st.lists(st.sampled_from("pqr"), min_size=inputs, max_size=inputs))),
     }
     exchange = build_exchange(sequence, inputs=("x",) * inputs, **changes)
-    return exchange, build_answer(sequence, draw(st.sampled_from(["s-1", "s-2"])), observations=draw(sides))
+    said = {"observations": draw(sides), "latency_us": draw(st.integers(0, 2**31))}
+    return exchange, build_answer(sequence, draw(st.sampled_from(["s-1", "s-2"])), **said)
 
 
 def many() -> st.SearchStrategy[list[Both]]:
@@ -90,11 +94,18 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
         outcome=exchange.outcome,
         measured=int(exchange.measured),
         unpaired=None,
+        latency_us=answer.latency_us,
+        duration_us=exchange.duration_us,
+        served_by=exchange.served_by,
         attributes=orjson.dumps(dict(exchange.attributes)).decode(),
         input_words=orjson.dumps(exchange.input_words).decode(),
         input_digests=orjson.dumps(exchange.input_digests).decode(),
         teacher=observations_json(exchange.teacher),
     )
+
+
+def folded(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
+    return {key: sums_of_row(row) for key, row in merged_changes(changes).items()}
 
 
 def columns_of(both: Sequence[Both]) -> tuple[PairColumns, Counter[str]]:
@@ -153,7 +164,7 @@ def test_sums_are_those_of_merging_pair_by_pair(both: list[Both]) -> None:
     columns, _ = columns_of(both)
     expected = expected_sums([(pair, SliceSums.of_pair(pair)) for pair in expected_of(both).pairs])
 
-    assert merged_changes(pair_sums(columns, WINDOW_SECONDS)) == expected
+    assert folded(pair_sums(columns, WINDOW_SECONDS)) == expected
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -165,7 +176,7 @@ def test_label_sums_are_those_of_the_labelled_pairs(both: list[Both], draw: st.D
     labels = [draw.draw(st.sampled_from([NO_LABEL, 0, 1])) for _ in pairs]
     labelled = [(pair, label) for pair, label in zip(pairs, labels, strict=True) if label != NO_LABEL]
 
-    found = merged_changes(label_sums(columns, np.array(labels, dtype=np.int64), WINDOW_SECONDS))
+    found = folded(label_sums(columns, np.array(labels, dtype=np.int64), WINDOW_SECONDS))
 
     assert found == expected_sums([(pair, SliceSums.of_label(pair, label)) for pair, label in labelled])
 
@@ -178,9 +189,10 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
     parts = [columns_of(part)[0] for part in (both[:cut], both[cut:])]
     whole, _ = columns_of(both)
 
-    split = merged_changes(change for part in parts for change in pair_sums(part, WINDOW_SECONDS))
+    split = folded(change for part in parts for change in pair_sums(part, WINDOW_SECONDS))
 
-    assert split == merged_changes(pair_sums(whole, WINDOW_SECONDS))
+    assert split == folded(pair_sums(whole, WINDOW_SECONDS))
+    assert folded(pair_sums(joined(parts), WINDOW_SECONDS)) == split
     assert counts_by_stream(parts) == counts_by_stream([whole])
 
 

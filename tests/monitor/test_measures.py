@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.observation import Observation
-from monitor.measures import Measures, measures_of
-from monitor.sums import SliceSums
+from monitor.histograms import UNIT
+from monitor.measures import Measures, closeness, measures_of
+from monitor.sums import SliceSums, filled
+from monitor.temperature import BETAS
 from tests.monitor.world import build_pair
 
 Distribution = tuple[float, ...]
@@ -48,6 +50,7 @@ def rows_of(measures: Measures) -> list[tuple[int, ...]]:
         measures.kl_clipped,
         measures.brier,
         measures.nll_nats,
+        *measures.tempered.T,
     )
     return [tuple(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
@@ -65,6 +68,7 @@ def defined(teacher: Distribution, student: Distribution) -> tuple[int, ...]:
         sums.kl_clipped,
         sums.brier,
         sums.nll_nats,
+        *filled(sums.tempered_nats, len(BETAS) + 1),
     )
 
 
@@ -97,3 +101,16 @@ def test_a_pair_is_measured_alike_in_any_company(
     together = rows_of(measured([pairs[place] for place in order]))
 
     assert together == [rows_of(measured([pairs[place]]))[0] for place in order]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(both_sides())
+def test_closeness_is_what_is_kept_before_rounding(pairs: list[tuple[Distribution, Distribution]]) -> None:
+    """Agreement, total variation and divergence alone."""
+    teacher, student = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+    agrees, variation, bits = closeness(teacher, student)
+    measures = measures_of(teacher, student)
+
+    assert agrees.tolist() == measures.agrees.tolist()
+    assert variation * UNIT == pytest.approx(measures.total_variation, abs=1)
+    assert bits * UNIT == pytest.approx(measures.divergence_bits, abs=1)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.observation import Observation
+from monitor.histograms import UNIT
 from monitor.pairs import Pair
-from monitor.sums import UNIT, SliceSums, merged
+from monitor.sums import SliceSums, merged
 from tests.monitor.world import A, B, build_pair
 
 
@@ -21,7 +22,14 @@ def observations() -> st.SearchStrategy[Observation]:
 
 
 def pairs() -> st.SearchStrategy[Pair]:
-    return st.builds(build_pair, observations(), observations())
+    return st.builds(
+        build_pair,
+        observations(),
+        observations(),
+        words=st.integers(0, 20_000),
+        student_latency_us=st.one_of(st.none(), st.integers(0, 2**31)),
+        teacher_latency_us=st.one_of(st.none(), st.integers(0, 2**31)),
+    )
 
 
 def sums() -> st.SearchStrategy[SliceSums]:
@@ -75,6 +83,16 @@ def test_a_correction_is_as_if_the_old_label_had_never_come(a: SliceSums, b: Sli
 def test_sums_survive_json(a: SliceSums) -> None:
     """What is stored reads back equal."""
     assert SliceSums.from_json(orjson.loads(orjson.dumps(a.to_json()))) == a
+
+
+def test_sums_of_an_earlier_release_are_read() -> None:
+    """Fields that it did not know are 0, and what is divided by them is undefined, not wrong."""
+    old = SliceSums.from_json({"format": 1, "pairs": 3, "agreements": 2, "coverage_pairs": [[90, 3]]})
+    both = old.merge(SliceSums.of_pair(build_pair(A, A)))
+
+    assert (both.pairs, both.measured) == (4, 1)
+    assert both.fidelity == 0.75
+    assert both.coverage_pairs == ((90, 4),)
 
 
 def test_sums_of_another_format_are_refused() -> None:

@@ -190,6 +190,15 @@ def test_merged_slices_can_be_asked_for_alone(desk: Desk, student: str) -> None:
     assert empty["slices"] == []
 
 
+def test_every_statistic_of_one_slice_can_be_asked_for(desk: Desk, student: str) -> None:
+    """The overall slice unless another is named; a slice without pairs is 404."""
+    document = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/statistics").json()
+    assert (document["slice"], document["statistics"]["pairs"]) == ("all", 300)
+    assert document["statistics"]["calibration"]["error_smooth"] is None
+    unknown = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/statistics?slice=area=nowhere")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown")
+
+
 def test_alarms_and_jobs_can_be_asked_for_alone(desk: Desk, student: str) -> None:
     """With receipt and reasons; unknown ones are 404."""
     number = raise_alarm(desk.engine, student)
