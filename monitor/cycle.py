@@ -30,7 +30,7 @@ from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.lost_labels import Swept, aged_labels, sweep
 from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
 from monitor.references import gate_reports, teacher_epochs
-from monitor.renewal import renew
+from monitor.due_jobs import open_due_job
 from monitor.trigger import Stream, tick_mass
 from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
 from monitor.watch import Counts, counts_by_stream, watch
@@ -133,7 +133,7 @@ def run_cycle(
         note_earliest(session, starts)
         alarms = _watch(session, configuration, counts, reports, now_us)
         for task in configuration.task:
-            renew(session, task, teacher_epochs(directory, begun.answering[task.name]), now_us)
+            open_due_job(session, task, teacher_epochs(directory, begun.answering[task.name]), now_us)
         _advance(session, begun, read)
         report = _report(begun, read, alarms, unreadable)
         leave_heartbeat(session, PROCESS, _heartbeat(session, report, now_us))

@@ -11,7 +11,7 @@ from ledger.tables import JobRow, StudentRow
 DAY_US = 86_400 * 1_000_000
 
 
-def renew(
+def open_due_job(
     session: Session, task: TaskSection, teacher_epochs: Mapping[str, str], now_us: int
 ) -> JobRow | None:
     """Open what is due for the students that answer, inside the caller's transaction.

@@ -14,7 +14,7 @@ from ledger.exchange_file import ExchangeFile
 from ledger.jobs import JobStatus, claim_job, finish_job, open_job
 from ledger.tables import JobRow
 from monitor.cycle import run_cycle
-from monitor.renewal import DAY_US
+from monitor.due_jobs import DAY_US
 from tests.monitor.world import TASK, add_student, build_configuration
 
 GOOD = {"all": (600, 570)}
