@@ -12,10 +12,10 @@ WRITE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reliability soak check format bench profile clean
+.PHONY: help install demo test reliability soak check format bench bench-certificates profile clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with exact versions
 
@@ -55,6 +55,9 @@ format: install ## let ruff format the code
 
 bench: install ## peers, latency, failures, memory, students; 45 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE))
+
+bench-certificates: install ## do certificates keep their promise; 3 minutes, writes docs/certificates.md
+	$(BIN)/python -m benchmarks certificates --write docs/certificates.md
 
 profile: install ## where the gateway's microseconds go
 	$(BIN)/python -m benchmarks profile

@@ -15,14 +15,22 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import document, failures, latency, memory, peers, profiling, students
+from benchmarks import certificates, document, failures, latency, memory, peers, profiling, students
 from benchmarks.machine import Circumstances, circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
 
 OUTCOMES = Path(__file__).parent / "results"
 DEFAULT_PARTS = ("peers", "latency", "failures", "memory", "students")
-MINUTES = {"peers": 8, "latency": 4, "failures": 16, "memory": 14, "students": 3, "profile": 1}
+MINUTES = {
+    "peers": 8,
+    "latency": 4,
+    "failures": 16,
+    "memory": 14,
+    "students": 3,
+    "profile": 1,
+    "certificates": 3,
+}
 
 
 def main() -> int:
@@ -48,8 +56,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*DEFAULT_PARTS, "profile", []], metavar="PART",
-                        help=f"{', '.join(MINUTES)}; by default all but profile")  # fmt: skip
+    parser.add_argument("parts", nargs="*", choices=[*MINUTES, []], metavar="PART",
+                        help=f"{', '.join(MINUTES)}; by default {' '.join(DEFAULT_PARTS)}")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="of peers and latency; blocks of failures")
     parser.add_argument("--seconds", type=float, help="of each leg")
     parser.add_argument("--quick", action="store_true", help="short legs: whether it runs, not what it says")
@@ -89,6 +97,8 @@ def _measuring(part: str, arguments: argparse.Namespace) -> Callable[[Path], Rep
             return lambda folder: failures.measure(folder, dataclasses.replace(failures_plan, **options))
         case "memory":
             return lambda folder: memory.measure(folder, memory.SHORT if quick else memory.Plan())
+        case "certificates":
+            return lambda folder: certificates.measure(certificates.SHORT if quick else certificates.Plan())
         case "profile":
             return lambda folder: profiling.measure(folder, profiling.SHORT if quick else profiling.Plan())
         case _:

@@ -20,6 +20,7 @@ from distill.lock import Lock
 from distill.rows import Row
 from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
+from ledger.clock import now_us
 from student.session import Student
 
 LEAST_TRAINED = 2  # a small candidate that passes still has a larger one beside it to be compared with
@@ -171,8 +172,7 @@ def _uncertified(context: JobContext) -> Certificate:
         max_disagreement=fallback.max_disagreement,
         delta=fallback.delta,
         teacher_epoch=context.task.teacher.version,
-        thresholds={},
-        accepted={},
-        disagreements={},
+        issued_at_us=now_us(),
+        slices={},
         pairs={},
     )

@@ -17,7 +17,8 @@ NOTHING = "[]"  # the stored form of no observations
 
 _COLUMNS = (
     "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
-    " e.outcome, e.measured, e.unpaired, e.attributes, e.input_words, e.input_digests, e.teacher"
+    " e.outcome, e.measured, e.unpaired, e.attributes, e.input_words, e.input_digests, e.teacher,"
+    " e.teacher_epoch"
 )
 _AFTER = (
     f"SELECT {_COLUMNS} FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
@@ -31,7 +32,7 @@ _OF_EXCHANGES = (
 
 
 class Answered(NamedTuple):
-    """An answer beside its exchange. The last three and `observations` and `attributes` are JSON text."""
+    """An answer beside its exchange. `observations`, `attributes`, the inputs' and `teacher` are JSON text."""
 
     number: int  # order of arrival
     responder: str  # artifact id, or TEACHER
@@ -48,6 +49,7 @@ class Answered(NamedTuple):
     input_words: str
     input_digests: str
     teacher: str  # observations on the caller's path; NOTHING where the teacher was not asked
+    teacher_epoch: str  # the version that answered, or that was pinned
 
     @property
     def is_live_student(self) -> bool:

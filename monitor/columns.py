@@ -46,6 +46,8 @@ class PairColumns:
     digests: tuple[str, ...]
     slices: tuple[SliceColumn, ...]  # the overall one first
     measures: Measures
+    teacher_versions: tuple[str, ...]
+    teacher_version: Ints  # index into teacher_versions
 
     def __len__(self) -> int:
         return len(self.exchange_ids)
@@ -173,6 +175,7 @@ def _columns(rows: Sequence[Answered], flat: _Flat, task: TaskSection) -> PairCo
     teacher, student = (_matrix(side, len(task.classes)) for side in (flat.teacher, flat.student))
     measures = measures_of(teacher, student)
     artifacts, artifact = _coded([row.responder for row in rows])
+    versions, version = _coded([row.teacher_epoch for row in rows])
     exchange_ids = [row.exchange_id for row in rows]
     started = np.array([row.started_at_us for row in rows], dtype=np.int64)
     return PairColumns(
@@ -186,6 +189,8 @@ def _columns(rows: Sequence[Answered], flat: _Flat, task: TaskSection) -> PairCo
         digests=tuple(flat.digests),
         slices=tuple(_slices(rows, flat, task, measures.teacher_top)),
         measures=measures,
+        teacher_versions=versions,
+        teacher_version=version[flat.row],
     )
 
 

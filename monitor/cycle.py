@@ -27,7 +27,8 @@ from monitor.cardinality import SliceNames, bounded, slice_names
 from monitor.columns import PairColumns
 from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
-from monitor.references import gate_reports
+from monitor.recertification import Certificates, Seen, Void, recertify, seen
+from monitor.references import certificates, gate_reports
 from monitor.trigger import Stream, tick_mass
 from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
 from monitor.watch import Counts, counts_by_stream, watch
@@ -60,6 +61,7 @@ class CycleReport:
     unusable: Mapping[str, int] = field(default_factory=dict)
     overflow: Mapping[str, int] = field(default_factory=dict)  # "task/rule" -> pairs counted as its `other`
     alarms: tuple[Alarm, ...] = ()
+    voids: tuple[Void, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)  # gateway or student -> why it was skipped
     is_behind: bool = False  # more waits already: tick again at once
     was_overtaken: bool = False  # somebody else moved the cursors meanwhile; nothing was written
@@ -97,13 +99,17 @@ def run_cycle(engine: Engine, configuration: Configuration, now_us: int) -> Cycl
     read = _bounded(engine, read, tasks, reports)
     changes = _changes(engine, configuration, tasks, begun, read)
     counts = {task: _counts(read, task) for task in tasks}
+    certified = certificates(directory, begun.answering)
+    shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
     with transaction(engine) as session:
         if not _is_current(session, begun):
             return CycleReport(was_overtaken=True)
         add_to_rows(session, changes)
-        alarms = _watch(session, configuration, counts, reports, now_us)
+        mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
+        alarms = _watch(session, configuration, counts, reports, mass, now_us)
+        voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
         _advance(session, begun, read)
-        report = _report(read, alarms, unreadable)
+        report = _report(read, alarms, voids, unreadable)
         leave_heartbeat(session, PROCESS, _heartbeat(session, report, now_us))
     return report
 
@@ -113,10 +119,11 @@ def _begin(engine: Engine, tasks: Tasks, files: Mapping[str, Path]) -> Begun:
         sources = [LABELS, *map(_source, files)]
         positions = {source: cursor(session, PROCESS, source) for source in sources}
         labels = labels_after(session, positions[LABELS], LABELS_A_TICK)
-        return Begun(positions, tuple(labels), {task: _answering(session, task) for task in tasks})
+        return Begun(positions, tuple(labels), {task: answering_students(session, task) for task in tasks})
 
 
-def _answering(session: Session, task: str) -> dict[str, str]:
+def answering_students(session: Session, task: str) -> dict[str, str]:
+    """Manifest digests by artifact."""
     students = (session.get(StudentRow, artifact) for artifact in task_stages(session, task).answering)
     return {student.artifact: student.manifest_digest for student in students if student is not None}
 
@@ -194,7 +201,11 @@ def _changes(engine: Engine, configuration: Configuration, tasks: Tasks, begun: 
 
 
 def _counts(read: Read, task: str) -> dict[Stream, Counts]:
-    return counts_by_stream([columns for columns in read.pairs if columns.task == task])
+    return counts_by_stream(_of_task(read, task))
+
+
+def _of_task(read: Read, task: str) -> list[PairColumns]:
+    return [columns for columns in read.pairs if columns.task == task]
 
 
 def _watch(
@@ -202,14 +213,31 @@ def _watch(
     configuration: Configuration,
     counts: Mapping[str, Mapping[Stream, Counts]],
     reports: Mapping[str, Mapping[str, GateReport | None]],
+    mass: float,
     now_us: int,
 ) -> list[AlarmRow]:
-    mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
     alarms: list[AlarmRow] = []
     for task in configuration.task:
         answering, of_task = reports[task.name], counts[task.name]
         alarms += watch(session, task, configuration.monitor, answering, of_task, mass, now_us)
     return alarms
+
+
+def _recertify(
+    session: Session,
+    configuration: Configuration,
+    certified: Mapping[str, Certificates],
+    shown: Mapping[str, Seen],
+    alarms: Sequence[AlarmRow],
+    mass: float,
+    now_us: int,
+) -> list[Void]:
+    seconds = configuration.monitor.tick_seconds
+    voids: list[Void] = []
+    for task in configuration.task:
+        of_task = certified[task.name], shown[task.name]
+        voids += recertify(session, task, seconds, *of_task, alarms, mass, now_us)
+    return voids
 
 
 def _seconds_since_last_tick(session: Session, now_us: int) -> float | None:
@@ -226,7 +254,9 @@ def _advance(session: Session, begun: Begun, read: Read) -> None:
             advance_cursor(session, PROCESS, source, position)
 
 
-def _report(read: Read, alarms: Sequence[AlarmRow], unreadable: Mapping[str, str]) -> CycleReport:
+def _report(
+    read: Read, alarms: Sequence[AlarmRow], voids: Sequence[Void], unreadable: Mapping[str, str]
+) -> CycleReport:
     unusable: Counter[str] = Counter()
     for arrivals in read.arrivals.values():
         unusable.update(arrivals.unusable)
@@ -236,6 +266,7 @@ def _report(read: Read, alarms: Sequence[AlarmRow], unreadable: Mapping[str, str
         unusable=dict(unusable),
         overflow=read.overflow,
         alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
+        voids=tuple(voids),
         problems={**read.problems, **unreadable},
         is_behind=len(read.labels) >= LABELS_A_TICK
         or any(arrivals.is_behind for arrivals in read.arrivals.values()),

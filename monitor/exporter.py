@@ -4,6 +4,7 @@ At most SLICES_A_TASK slices of a task are exported, those with most pairs; the 
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +12,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlmodel import Session, col, func, select
 
+from ledger.certificates import VoidCause, certified_rows, standings
 from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import transaction
@@ -18,13 +20,15 @@ from ledger.gateway_beats import beat_ages
 from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, DetectorRow, HeartbeatRow
-from monitor.cycle import PROCESS
+from monitor.cycle import PROCESS, answering_students
+from monitor.references import certificates
 from monitor.reports import merged_sums
 from monitor.sums import SliceSums
 from monitor.trigger import log_threshold
 from monitor.watch import read_watched
 
 SLICES_A_TASK = 50
+HOLDS = "holds"  # state of a certificate's line that nothing voided
 RECENT_SECONDS = 3600  # exchanges of the gauges; ratios over a whole life would hide a decay
 
 Slices = list[tuple[str, str, str, SliceSums]]  # task, artifact, slice, recent sums
@@ -72,6 +76,7 @@ def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]
     yield counts
     yield from _slice_gauges(slices)
     yield from _detector_gauges(session, configuration, slices)
+    yield _certified_slices(session, configuration)
     yield _alarm_counts(session)
     yield from _tick_metrics(session)
     yield _gateway_ages(configuration)
@@ -125,6 +130,25 @@ def _detector_gauges(session: Session, configuration: Configuration, slices: Sli
             wealth.add_metric([row.task, row.artifact, row.slice], detector.log_wealth)
             null.add_metric([row.task, row.artifact, row.slice], detector.m0)
     yield from (wealth, null, limit)
+
+
+def _certified_slices(session: Session, configuration: Configuration) -> Metric:
+    """Every state of every student that answers, 0 where no line is in it."""
+    gauge = GaugeMetricFamily(
+        "stillgate_certified_slices",
+        "Lines of the certificate that hold, or that something voided",
+        labels=["task", "artifact", "state"],
+    )
+    answering = {task.name: answering_students(session, task.name) for task in configuration.task}
+    found = certificates(configuration.deployment.data_directory, answering)
+    for task in configuration.task:
+        for artifact, certificate in found[task.name].items():
+            kept = certified_rows(session, task.name, artifact)
+            lines = standings(certificate, kept, task, now_us())
+            counts = Counter(line.cause or HOLDS for line in lines.values())
+            for state in (HOLDS, *VoidCause):
+                gauge.add_metric([task.name, artifact, str(state)], counts[state])
+    return gauge
 
 
 def _alarm_counts(session: Session) -> Metric:

@@ -1,10 +1,11 @@
-"""The gate reports of the students that answer, read once from their verified artifacts."""
+"""What the students that answer brought with them: gate reports and certificates, read once and verified."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from ledger.artifacts import ArtifactError, GateReport, Manifest, artifact_folder, verify
+from ledger.artifacts import ArtifactError, Certificate, GateReport, Manifest, artifact_folder, verify
 
 Digests = Mapping[str, Mapping[str, str]]  # task -> artifact -> manifest digest
 Reports = dict[str, dict[str, GateReport | None]]
@@ -22,6 +23,17 @@ def gate_reports(data_directory: Path, answering: Digests) -> tuple[Reports, dic
             except (ArtifactError, OSError) as error:
                 reports[task][artifact], problems[artifact] = None, str(error)
     return reports, problems
+
+
+def certificates(data_directory: Path, answering: Digests) -> dict[str, dict[str, Certificate]]:
+    """By task and artifact, without those whose artifacts cannot be read."""
+    found: dict[str, dict[str, Certificate]] = {}
+    for task, students in answering.items():
+        found[task] = {}
+        for artifact, digest in students.items():
+            with suppress(ArtifactError, OSError):
+                found[task][artifact] = _manifest(data_directory, artifact, digest).certificate
+    return found
 
 
 @cache  # an artifact never changes, and what raises is not kept

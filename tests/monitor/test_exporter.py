@@ -8,13 +8,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
+from ledger.certificates import VoidCause
 from ledger.clock import now_us
-from ledger.control_file import open_control_file_read_only
+from ledger.control_file import open_control_file_read_only, transaction
 from ledger.exchange_file import ExchangeFile
 from ledger.gateway_beats import beat_path, leave_beat
+from ledger.tables import CertifiedSliceRow
 from monitor.cycle import run_cycle
 from monitor.exporter import SLICES_A_TASK, ControlFileCollector
-from tests.monitor.world import add_student, build_configuration, shadowed
+from tests.ledger.builders import build_certified_slice
+from tests.monitor.world import TASK, add_student, build_configuration, shadowed
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
@@ -101,3 +104,29 @@ def test_the_age_of_a_gateways_last_sign_of_life_is_exposed(
     leave_beat(beat_path(tmp_path, "g0"))
 
     assert 0 <= scraped(registry)["stillgate_gateway_beat_age_seconds", ("g0",)] < 60
+
+
+def test_the_states_of_a_certificate_are_exposed(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, registry: CollectorRegistry
+) -> None:
+    """Lines by state, every state of every student that answers, so that an alert has something to look at."""
+    lines = {"all": build_certified_slice(0.7), "area=a": build_certified_slice(0.8)}
+    artifact = add_student(
+        engine, tmp_path, {"all": (600, 570)}, registered_at_us=now_us(), lines=lines
+    ).artifact
+    exchange, answer = shadowed(1, True, artifact, started_at_us=now_us())
+    exchanges.append([exchange], [answer])
+    run_cycle(engine, build_configuration(tmp_path), now_us())
+    with transaction(engine) as session:
+        row = session.get(CertifiedSliceRow, (TASK, artifact, "area=a"))
+        assert row is not None
+        row.cause, row.reason = VoidCause.AUDIT, "a test says so"
+
+    text = generate_latest(registry).decode()
+
+    name = f'stillgate_certified_slices{{artifact="{artifact}",state='
+    found = {
+        line.split('state="')[1].split('"')[0]: line for line in text.splitlines() if line.startswith(name)
+    }
+    counts = {state: float(line.rsplit(" ", 1)[1]) for state, line in found.items()}
+    assert counts == {"holds": 1, "audit": 1, "alarm": 0, "teacher_changed": 0, "expired": 0}
