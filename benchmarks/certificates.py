@@ -180,7 +180,9 @@ def _outcomes(profile: Profile, samples: Iterable[Sample]) -> dict[str, Outcome]
     above = profile.above
     return {
         name: Outcome(
-            wrong=sum(one > 0 and above[min(int(one * FINE), FINE - 1)] > profile.bound for one in found),
+            wrong=sum(
+                one > 0 and bool(above[min(int(one * FINE), FINE - 1)] > profile.bound) for one in found
+            ),
             repetitions=len(found),
             coverage=sum(found) / len(found),
         )
