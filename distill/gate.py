@@ -136,16 +136,16 @@ def _certificate(
 ) -> Certificate:
     """Lines for slices known from the request alone that met their bar, or have none.
 
-    Several candidates looking at the same rows share delta. It is divided before the verdicts are looked at,
-    since they come from the same disagreements.
+    Several candidates looking at the same rows share delta, so it also is the probability that the one that is
+    published is wrong. It is divided before the verdicts are looked at: they come from the same disagreements.
     """
     deciding = {name: found for name, found in held_out.items() if _decides(name, task)}
-    delta = task.fallback.delta / looks
-    lines = certified_lines(deciding, _pools(deciding, task), task.fallback.max_disagreement, delta)
+    level = task.fallback.delta / looks
+    lines = certified_lines(deciding, _pools(deciding, task), task.fallback.max_disagreement, level)
     missed = {verdict.slice for verdict in verdicts if verdict.bar is not None and verdict.outcome != "pass"}
     return Certificate(
         max_disagreement=task.fallback.max_disagreement,
-        delta=delta,
+        delta=task.fallback.delta,
         teacher_epoch=task.teacher.version,
         issued_at_us=now_us(),
         slices={name: line for name, line in lines.items() if name not in missed},
