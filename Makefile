@@ -12,10 +12,10 @@ WRITE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reliability soak check format bench bench-detectors profile clean
+.PHONY: help install demo test reliability soak check format bench bench-detectors bench-certificates profile clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with exact versions
 
@@ -58,6 +58,9 @@ bench: install ## peers, latency, failures, memory, students, statistics; 50 min
 
 bench-detectors: install ## the drift detector beside an oracle, river, MAPIE and fixed windows (QUICK=1); writes docs/detectors.md
 	$(BIN)/python -m benchmarks.detectors $(if $(QUICK),--quick) --write docs/detectors.md
+
+bench-certificates: install ## do certificates keep their promise; 3 minutes, writes docs/certificates.md
+	$(BIN)/python -m benchmarks certificates --write docs/certificates.md
 
 profile: install ## where the gateway's microseconds go
 	$(BIN)/python -m benchmarks profile

@@ -15,7 +15,17 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import document, failures, latency, memory, monitor_cost, peers, profiling, students
+from benchmarks import (
+    certificates,
+    document,
+    failures,
+    latency,
+    memory,
+    monitor_cost,
+    peers,
+    profiling,
+    students,
+)
 from benchmarks.machine import Circumstances, circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
@@ -30,6 +40,7 @@ MINUTES = {
     "students": 3,
     "statistics": 4,
     "profile": 1,
+    "certificates": 3,
 }
 
 
@@ -56,8 +67,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*DEFAULT_PARTS, "profile", []], metavar="PART",
-                        help=f"{', '.join(MINUTES)}; by default all but profile")  # fmt: skip
+    parser.add_argument("parts", nargs="*", choices=[*MINUTES, []], metavar="PART",
+                        help=f"{', '.join(MINUTES)}; by default {' '.join(DEFAULT_PARTS)}")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="of peers and latency; blocks of failures")
     parser.add_argument("--seconds", type=float, help="of each leg")
     parser.add_argument("--quick", action="store_true", help="short legs: whether it runs, not what it says")
@@ -100,6 +111,8 @@ def _measuring(part: str, arguments: argparse.Namespace) -> Callable[[Path], Rep
         case "statistics":
             statistics_plan = monitor_cost.SHORT if quick else monitor_cost.Plan()
             return lambda folder: monitor_cost.measure(folder, statistics_plan)
+        case "certificates":
+            return lambda folder: certificates.measure(certificates.SHORT if quick else certificates.Plan())
         case "profile":
             return lambda folder: profiling.measure(folder, profiling.SHORT if quick else profiling.Plan())
         case _:

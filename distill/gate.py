@@ -4,6 +4,7 @@
 alpha (Berger 1982). Several candidates looking at the same rows share alpha equally.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +12,11 @@ from typing import Protocol
 from distill.lock import Lock
 from distill.split import GateRow
 from ledger.artifacts import Certificate, GateReport, SliceVerdict
+from ledger.clock import now_us
 from ledger.configuration import TaskSection
 from ledger.observation import Observation
 from ledger.slices import OVERALL, rule_of
-from monitor.certificate import certify
+from monitor.certificate import HeldOut, certified_lines
 from monitor.pairs import Pair
 from monitor.sums import SliceSums, merged
 from monitor.verdict import Outcome, slice_verdict
@@ -39,21 +41,37 @@ def judge(
     student: Answers, gate_rows: Sequence[GateRow], task: TaskSection, lock: Lock, looks: int
 ) -> Judged:
     """One look at one candidate through the code that would serve it."""
-    sums = sums_on_gate(student, gate_rows, task)
+    pairs = _pairs_on_gate(student, gate_rows)
+    held_out = _held_out(gate_rows, pairs, task)
+    sums = {name: found.sums for name, found in held_out.items()}
     verdicts = tuple(_verdict(name, sums[name], task, looks) for name in sorted(sums))
     report = _report(verdicts, lock, task.gate.alpha / looks)
-    return Judged(report, _certificate(sums, verdicts, task), sums)
+    certificate = _certificate(held_out, verdicts, task, looks)
+    return Judged(report, _with_served_share(certificate, gate_rows, pairs, task), sums)
 
 
-def sums_on_gate(student: Answers, gate_rows: Sequence[GateRow], task: TaskSection) -> dict[str, SliceSums]:
-    """Merged sums per slice over the gate rows; a failed answer counts as a disagreement."""
+def _pairs_on_gate(student: Answers, gate_rows: Sequence[GateRow]) -> list[Pair]:
+    """In the order of the rows; a failed answer counts as a disagreement."""
     observations = student.answer([entry.row.text for entry in gate_rows])
-    parts: dict[str, list[SliceSums]] = {}
-    for entry, observation in zip(gate_rows, observations, strict=True):
-        of_row = SliceSums.of_pair(_pair(entry, _answered(observation, entry.row.teacher)))
+    return [
+        _pair(entry, _answered(observation, entry.row.teacher))
+        for entry, observation in zip(gate_rows, observations, strict=True)
+    ]
+
+
+def _held_out(gate_rows: Sequence[GateRow], pairs: Sequence[Pair], task: TaskSection) -> dict[str, HeldOut]:
+    """Merged sums and the answers themselves, per slice."""
+    members: dict[str, list[Pair]] = {}
+    for entry, pair in zip(gate_rows, pairs, strict=True):
         for name in entry.slices(task.rules):
-            parts.setdefault(name, []).append(of_row)
-    return {name: merged(group) for name, group in parts.items()}
+            members.setdefault(name, []).append(pair)
+    return {
+        name: HeldOut(
+            merged(SliceSums.of_pair(pair) for pair in of_slice),
+            tuple((pair.student.confidence, not pair.agrees) for pair in of_slice),
+        )
+        for name, of_slice in members.items()
+    }
 
 
 def _answered(observation: Observation, teacher: Observation) -> Observation:
@@ -115,15 +133,47 @@ def _report(verdicts: Sequence[SliceVerdict], lock: Lock, alpha: float) -> GateR
 
 
 def _certificate(
-    sums: Mapping[str, SliceSums], verdicts: Sequence[SliceVerdict], task: TaskSection
+    held_out: Mapping[str, HeldOut], verdicts: Sequence[SliceVerdict], task: TaskSection, looks: int
 ) -> Certificate:
-    """Certify slices known from the request alone that met their bar, or have none."""
-    admitted = {
-        verdict.slice: sums[verdict.slice]
-        for verdict in verdicts
-        if (verdict.outcome == "pass" or verdict.bar is None) and _decides(verdict.slice, task)
-    }
-    return certify(admitted, task.fallback.max_disagreement, task.fallback.delta, task.teacher.version)
+    """Lines for slices known from the request alone that met their bar, or have none.
+
+    Several candidates looking at the same rows share delta, so it also is the probability that the one that is
+    published is wrong. It is divided before the verdicts are looked at: they come from the same disagreements.
+    """
+    deciding = {name: found for name, found in held_out.items() if _decides(name, task)}
+    level = task.fallback.delta / looks
+    lines = certified_lines(deciding, _pools(deciding, task), task.fallback.max_disagreement, level)
+    missed = {verdict.slice for verdict in verdicts if verdict.bar is not None and verdict.outcome != "pass"}
+    return Certificate(
+        max_disagreement=task.fallback.max_disagreement,
+        delta=task.fallback.delta,
+        teacher_epoch=task.teacher.version,
+        issued_at_us=now_us(),
+        slices={name: line for name, line in lines.items() if name not in missed},
+        pairs={name: found.sums.pairs for name, found in deciding.items()},
+    )
+
+
+def _with_served_share(
+    certificate: Certificate, gate_rows: Sequence[GateRow], pairs: Sequence[Pair], task: TaskSection
+) -> Certificate:
+    """How many of the rows that were drawn whatever their slice the student would have served."""
+    thresholds = certificate.thresholds
+    drawn = [
+        (pair.student.confidence, [name for name in entry.row.slices if _decides(name, task)])
+        for entry, pair in zip(gate_rows, pairs, strict=True)
+        if entry.drawn_for is None
+    ]
+    served = sum(
+        all(confidence >= thresholds.get(name, math.inf) for name in names) for confidence, names in drawn
+    )
+    return certificate.model_copy(update={"served": served, "drawn": len(drawn)})
+
+
+def _pools(held_out: Mapping[str, HeldOut], task: TaskSection) -> dict[str, str]:
+    """By slice, the pool of its rule. A slice that has to meet a bar must prove itself alone."""
+    rules = {name: rule_of(task.rules, name) for name in held_out}
+    return {name: f"{rule.name}:small" for name, rule in rules.items() if rule and rule.bar is None}
 
 
 def _decides(name: str, task: TaskSection) -> bool:

@@ -20,6 +20,7 @@ from distill.lock import Lock
 from distill.rows import Row
 from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
+from ledger.clock import now_us
 from monitor.statistics import references_of
 from student.session import Student
 
@@ -178,8 +179,7 @@ def _uncertified(context: JobContext) -> Certificate:
         max_disagreement=fallback.max_disagreement,
         delta=fallback.delta,
         teacher_epoch=context.task.teacher.version,
-        thresholds={},
-        accepted={},
-        disagreements={},
+        issued_at_us=now_us(),
+        slices={},
         pairs={},
     )

@@ -14,7 +14,7 @@ from gateway.headers import header
 from gateway.metrics import Metrics
 from gateway.passage import Passage, Request
 from gateway.record import Recorder
-from gateway.serving import applied_thresholds, assign, decide
+from gateway.serving import applied_thresholds, assign, decide, why_uncovered
 from gateway.shadow import checked
 from gateway.stages import Serving, Snapshot
 from ledger.clock import now_us
@@ -95,7 +95,7 @@ class StudentArm:
             return Fallback.FORM_UNKNOWN
         thresholds = _thresholds(passage, request, serving, asked.texts)
         if thresholds is None:
-            return Fallback.UNCERTIFIED_SLICE
+            return why_uncovered(route.rules, serving.void, passage.attributes, asked.texts)
         said = await self._ask(passage, serving.artifact, asked)
         fallback = decide(said, thresholds)
         if isinstance(said, Refusal) or fallback is not None:

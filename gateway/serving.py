@@ -45,6 +45,16 @@ def applied_thresholds(
     return None if None in found else [threshold for threshold in found if threshold is not None]
 
 
+def why_uncovered(
+    rules: Sequence[SliceRule], void: frozenset[str], attributes: Mapping[str, str], texts: Sequence[str]
+) -> Fallback:
+    """What to call it when the certificate does not cover all texts: a slice lost it, or never had it."""
+    slices = {
+        name for text in texts for name in serving_slices_of(rules, Subject(attributes, len(text.split())))
+    }
+    return Fallback.CERTIFICATE_VOID if slices & void else Fallback.UNCERTIFIED_SLICE
+
+
 def decide(said: Sequence[Observation] | Refusal, thresholds: Sequence[float]) -> Fallback | None:
     """Why the teacher must answer instead, or None if the student may: every input has to clear its own."""
     if said is Refusal.DEADLINE:

@@ -11,12 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
 
-from ledger.artifacts import ArtifactError, artifact_folder, verify
+from gateway.certified import Certificates
+from ledger.certificates import certified_rows, standings, valid_thresholds, void_slices
+from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file_read_only, transaction
 from ledger.cursors import cursor
@@ -25,10 +27,9 @@ from ledger.gateway_beats import beat_path, end_beats, leave_beat
 from ledger.glance import ERASURES_MARK, STAGES_AND_BEATS_MARK, Glance, Mark
 from ledger.heartbeats import BEAT_SECONDS, heartbeat_age_seconds
 from ledger.stages import TaskStages, task_stages
-from ledger.tables import HeartbeatRow, StudentRow
+from ledger.tables import CertifiedSliceRow, HeartbeatRow, StudentRow
 
 POLL_SECONDS = 0.25
-RETRY_SECONDS = 5.0  # before an artifact that could not be verified is looked at again
 MONITOR, STUDENT = "monitor", "student"  # the names of their heartbeats
 MARK = f"{STAGES_AND_BEATS_MARK}, ({ERASURES_MARK})"
 NOT_READ: Mark = ()  # the mark before the first reading
@@ -43,6 +44,7 @@ class Serving:
     artifact: str
     share: float
     thresholds: Mapping[str, float]  # slice -> least confidence; empty when the certificate cannot be read
+    void: frozenset[str] = frozenset()  # slices that were certified and are no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,58 +155,36 @@ class StageWatcher:
                 artifact for found in stages.values() if found.serving for artifact in found.serving[:1]
             }
             rows = {artifact: session.get(StudentRow, artifact) for artifact in serving}
+            kept = {name: _certified_rows(session, name, found) for name, found in stages.items()}
             erasures = tuple(map(erasure_of, unfinished_erasures(session)))
         digests = {artifact: row.manifest_digest for artifact, row in rows.items() if row is not None}
         fresh_until = now + self._stale_seconds - age if age is not None else 0.0
-        tasks = {task.name: self._task_snapshot(task, stages[task.name], digests) for task in self._tasks}
+        tasks = {
+            task.name: self._task_snapshot(task, stages[task.name], digests, kept[task.name])
+            for task in self._tasks
+        }
         problems = self._certificates.problems
         return Snapshot(tasks, stages, fresh_until, True, folded, problems, providers, erasures)
 
     def _task_snapshot(
-        self, task: TaskSection, stages: TaskStages, digests: Mapping[str, str]
+        self,
+        task: TaskSection,
+        stages: TaskStages,
+        digests: Mapping[str, str],
+        kept: Sequence[CertifiedSliceRow],
     ) -> TaskSnapshot:
         if stages.serving is None:
             return TaskSnapshot(stages.revision, stages.answering, None)
         artifact, share = stages.serving
-        thresholds = self._certificates.thresholds(artifact, digests.get(artifact), task)
-        return TaskSnapshot(stages.revision, stages.answering, Serving(artifact, share, thresholds))
+        certificate = self._certificates.certificate(artifact, digests.get(artifact), task)
+        if certificate is None:
+            return TaskSnapshot(stages.revision, stages.answering, Serving(artifact, share, {}))
+        lines = standings(certificate, kept, task, now_us())
+        serving = Serving(
+            artifact, share, valid_thresholds(certificate, lines), void_slices(certificate, lines)
+        )
+        return TaskSnapshot(stages.revision, stages.answering, serving)
 
 
-class Certificates:
-    """Thresholds of artifacts, each verified once; an artifact that cannot be verified has none."""
-
-    def __init__(self, data_directory: Path) -> None:
-        self._data_directory = data_directory
-        self._verified: dict[str, Mapping[str, float]] = {}
-        self._failed: dict[str, tuple[float, str]] = {}  # artifact -> when, why
-
-    @property
-    def problems(self) -> Mapping[str, str]:
-        return {artifact: why for artifact, (_, why) in self._failed.items()}
-
-    def thresholds(self, artifact: str, digest: str | None, task: TaskSection) -> Mapping[str, float]:
-        if artifact in self._verified:
-            return self._verified[artifact]
-        at, known = self._failed.get(artifact, (float("-inf"), ""))
-        if time.monotonic() - at < RETRY_SECONDS:
-            return {}
-        try:
-            self._verified[artifact] = self._read(artifact, digest, task)
-            self._failed.pop(artifact, None)
-            return self._verified[artifact]
-        except (ArtifactError, OSError, ValueError) as error:
-            self._failed[artifact] = time.monotonic(), str(error)
-            if str(error) != known:
-                log.error("%s serves nothing: %s. action=certificate_refused", artifact, error)
-            return {}
-
-    def _read(self, artifact: str, digest: str | None, task: TaskSection) -> Mapping[str, float]:
-        if digest is None:
-            raise ArtifactError(f"{artifact} has a stage but is not registered as a student")
-        manifest = verify(artifact_folder(self._data_directory, artifact), digest)
-        if (manifest.task, manifest.classes) != (task.name, task.classes):
-            raise ArtifactError(
-                f"{artifact} was made for task {manifest.task} with classes {manifest.classes},"
-                f" the configuration has {task.name} with {task.classes}"
-            )
-        return dict(manifest.certificate.thresholds)
+def _certified_rows(session: Session, task: str, stages: TaskStages) -> list[CertifiedSliceRow]:
+    return certified_rows(session, task, stages.serving[0]) if stages.serving else []

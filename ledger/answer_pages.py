@@ -19,7 +19,7 @@ MAX_NUMBER = 2**63 - 1  # of an answer
 _PLAIN_COLUMNS = (
     "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
     " e.outcome, e.measured, e.unpaired, a.latency_us, e.duration_us, e.served_by, e.attributes, e.input_words,"
-    " e.input_digests, e.teacher"
+    " e.input_digests, e.teacher, e.teacher_epoch"
 )
 _FROM = "FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
 _AFTER = f"{_FROM} WHERE a.number > ? AND a.number <= ? ORDER BY a.number LIMIT ?"
@@ -31,7 +31,7 @@ _OF_EXCHANGES = (
 
 
 class Answered(NamedTuple):
-    """An answer beside its exchange. The last four and `observations` and `attributes` are JSON text."""
+    """An answer beside its exchange. `observations`, `attributes`, the inputs' and `teacher` are JSON text."""
 
     number: int  # order of arrival
     responder: str  # artifact id, or TEACHER
@@ -51,6 +51,7 @@ class Answered(NamedTuple):
     input_words: str
     input_digests: str
     teacher: str  # observations on the caller's path; NOTHING where the teacher was not asked
+    teacher_epoch: str  # the version that answered, or that was pinned
     inputs: str = NOTHING  # the texts; NOTHING where nobody asked for them
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 MANIFEST = "manifest.json"
 MODEL_FILE = "model.onnx"
@@ -48,21 +48,46 @@ class GateReport(Part):
     verdicts: tuple[SliceVerdict, ...]
 
 
+class CertifiedSlice(Part):
+    """From which confidence the student may serve a slice, with the held-out pairs that prove it."""
+
+    confidence: float  # the least
+    accepted: int  # pairs at or above it
+    disagreements: int  # of these
+    pairs: int  # of the slice, or of the whole pool
+    delta: float  # probability that this line is wrong
+    method: Literal["grid", "counts"]  # which search found it: monitor.certificate
+    coverage_low: float  # accepted / pairs, exact 95 % interval
+    coverage_high: float
+    pool: tuple[str, ...] = ()  # slices too small to prove anything alone, which share this line
+
+
 class Certificate(Part):
     """Confidence thresholds from which the student may serve, per slice.
 
-    With probability at least 1 - delta, for every slice with a threshold at once: among inputs of the slice
-    answered with at least that confidence, the student disagrees with the teacher in at most
-    `max_disagreement`. A slice without a threshold stays with the teacher.
+    With probability at least 1 - delta, for every line at once: among inputs of the slice (or pool) answered
+    with at least that confidence, the student disagrees with the teacher in at most `max_disagreement`. A
+    slice without a line stays with the teacher.
     """
 
     max_disagreement: float
     delta: float
     teacher_epoch: str
-    thresholds: dict[str, float]  # slice -> least confidence
-    accepted: dict[str, int]  # slice -> held-out pairs at or above the threshold
-    disagreements: dict[str, int]
-    pairs: dict[str, int]  # slice -> held-out pairs
+    issued_at_us: int
+    slices: dict[str, CertifiedSlice]  # slice or pool -> its line
+    pairs: dict[str, int]  # every slice that was looked at -> held-out pairs
+    served: int = 0  # of the pairs drawn whatever their slice, those that all their thresholds would serve
+    drawn: int = 0  # how many there were
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Least confidence by slice, the members of pools one by one."""
+        return {member: self.slices[line].confidence for member, line in self.lines.items()}
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """Which line holds for each slice."""
+        return {member: name for name, line in self.slices.items() for member in line.pool or (name,)}
 
 
 class Lineage(Part):
@@ -133,7 +158,10 @@ def verify(folder: Path, manifest_digest: str) -> Manifest:
     content = manifest_path.read_bytes()
     if hashlib.sha256(content).hexdigest() != manifest_digest:
         raise ArtifactError(f"{manifest_path} differs from the registered digest {manifest_digest[:12]}...")
-    manifest = Manifest.model_validate_json(content)
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise ArtifactError(f"{manifest_path} is no manifest of this release: {error}") from None
     found = {path.name for path in folder.iterdir()} - {MANIFEST}
     if found != set(manifest.files):
         raise ArtifactError(f"{folder} holds {sorted(found)}, the manifest lists {sorted(manifest.files)}")

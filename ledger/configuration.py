@@ -413,6 +413,8 @@ class FallbackSection(Section):
     max_disagreement: OpenShare = 0.1  # with the teacher, among the answers that the student serves
     delta: OpenShare = 0.05  # probability that the certificate is wrong, over all slices
     audit_share: OpenShare = 0.05  # of requests of the student's arm that the teacher answers too
+    certificate_days: float | None = Field(30, gt=0)  # since it was issued or renewed; null: it never ages
+    student_cost: Share = 0.0  # of one answer of the student, in answers of the teacher
 
 
 class ShadowSection(Section):

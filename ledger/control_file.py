@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlmodel import Session
 
 from ledger.schema import m001_initial, migrate
-from ledger.tables import ErasedRows, ErasureRow, SliceRuleRow, control_metadata
+from ledger.tables import CertifiedSliceRow, ErasedRows, ErasureRow, SliceRuleRow, control_metadata
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another one's short transaction
 
@@ -29,7 +29,12 @@ def m003_slice_rules(connection: Connection) -> None:
     SliceRuleRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
-MIGRATIONS = (m001_initial(control_metadata), m002_erasures, m003_slice_rules)
+def m004_certified_slices(connection: Connection) -> None:
+    """What became of certificates. A new file has the table already."""
+    CertifiedSliceRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+
+
+MIGRATIONS = (m001_initial(control_metadata), m002_erasures, m003_slice_rules, m004_certified_slices)
 
 
 def control_path(data_directory: Path) -> Path:

@@ -40,6 +40,7 @@ class Fallback(StrEnum):
 
     LOW_CONFIDENCE = "low_confidence"
     UNCERTIFIED_SLICE = "uncertified_slice"
+    CERTIFICATE_VOID = "certificate_void"  # a slice of the request was certified, and is no longer
     UNPARSED = "unparsed"
     PARAMETERS = "parameters"  # the request asks for what a student cannot give
     FORM_UNKNOWN = "form_unknown"  # no reply of the teacher to such a request that a student could imitate

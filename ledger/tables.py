@@ -289,6 +289,20 @@ class DetectorRow(ControlFileTable, table=True):
     state: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
+class CertifiedSliceRow(ControlFileTable, table=True):
+    """What became of one line of a student's certificate since it was issued; kept by the monitor."""
+
+    __tablename__ = "certified_slice"
+    task: str = Field(primary_key=True)
+    artifact: str = Field(primary_key=True)
+    slice: str = Field(primary_key=True)  # or pool
+    certified_at_us: int  # when it was issued or last renewed
+    voided_at_us: int | None = None
+    cause: str | None = None  # ledger.certificates.VoidCause
+    reason: str | None = None
+    state: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # evidence against it and for it
+
+
 class CursorRow(ControlFileTable, table=True):
     """How far a reader has got in one append-only source."""
 

@@ -54,6 +54,8 @@ class PairColumns:
     teacher_other: Ints  # fixed point
     student: Floats  # [pairs, classes], as observed: true labels come later
     measures: Measures
+    teacher_versions: tuple[str, ...]
+    teacher_version: Ints  # index into teacher_versions
 
     def __len__(self) -> int:
         return len(self.exchange_ids)
@@ -199,6 +201,7 @@ def _columns(
     teacher, student = (_matrix(side, len(task.classes)) for side in (flat.teacher, flat.student))
     measures = measures_of(teacher, student)
     artifacts, artifact = coded([row.responder for row in rows])
+    versions, version = coded([row.teacher_epoch for row in rows])
     exchange_ids = [row.exchange_id for row in rows]
     at_us = np.array([row.started_at_us for row in rows], dtype=np.int64)[flat.row]
     attributes = [row.attributes for row in rows]
@@ -221,6 +224,8 @@ def _columns(
         teacher_other=np.rint(flat.other * UNIT).astype(np.int64),
         student=student,
         measures=measures,
+        teacher_versions=versions,
+        teacher_version=version[flat.row],
     )
 
 
@@ -233,6 +238,7 @@ def joined(pages: Sequence[PairColumns]) -> PairColumns:
     if len(pages) == 1:
         return pages[0]
     artifacts, artifact = _recoded([(page.artifacts, page.artifact) for page in pages])
+    versions, version = _recoded([(page.teacher_versions, page.teacher_version) for page in pages])
     return PairColumns(
         task=pages[0].task,
         classes=pages[0].classes,
@@ -245,6 +251,8 @@ def joined(pages: Sequence[PairColumns]) -> PairColumns:
             for of_rule in zip(*(page.slices for page in pages), strict=True)
         ),
         measures=joined_measures([page.measures for page in pages]),
+        teacher_versions=versions,
+        teacher_version=version,
         **{name: np.concatenate([getattr(page, name) for page in pages]) for name in _ARRAYS},
     )
 

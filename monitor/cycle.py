@@ -21,16 +21,16 @@ from ledger.exchange import parse_exchange_id
 from ledger.exchange_file import exchange_paths
 from ledger.heartbeats import leave_heartbeat
 from ledger.labels import labels_after, remove_labels
-from ledger.stages import task_stages
-from ledger.tables import AlarmRow, HeartbeatRow, LabelRow, StudentRow
+from ledger.tables import AlarmRow, HeartbeatRow, LabelRow
 from monitor.cardinality import SliceNames, bounded, slice_names
 from monitor.columns import PairColumns, without_overall
 from monitor.declared_rules import Followed, earliest, join, note_earliest, settle
+from monitor.due_jobs import open_due_job
 from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.lost_labels import Swept, aged_labels, sweep
 from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
-from monitor.references import gate_reports, teacher_epochs
-from monitor.due_jobs import open_due_job
+from monitor.recertification import Certificates, Seen, Void, recertify, seen
+from monitor.references import answering_students, certificates, gate_reports
 from monitor.trigger import Stream, tick_mass
 from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
 from monitor.watch import Counts, counts_by_stream, watch
@@ -67,6 +67,7 @@ class CycleReport:
     unusable: Mapping[str, int] = field(default_factory=dict)
     overflow: Mapping[str, int] = field(default_factory=dict)  # "task/rule" -> pairs counted as its `other`
     alarms: tuple[Alarm, ...] = ()
+    voids: tuple[Void, ...] = ()
     joined: tuple[str, ...] = ()  # "task/rule" that has caught up with the past
     catching_up: Mapping[str, float] = field(default_factory=dict)  # "task/rule" -> share of it that is read
     problems: Mapping[str, str] = field(default_factory=dict)  # gateway or student -> why it was skipped
@@ -125,17 +126,21 @@ def run_cycle(
     read = _bounded(engine, read, tasks, reports)
     changes = _changes(engine, configuration, tasks, begun, read)
     counts = {task: _counts(read, task) for task in tasks}
+    certified = certificates(directory, begun.answering)
+    shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
     starts = earliest((*read.pairs, *read.past.pairs))
     with transaction(engine) as session:
         if not _is_current(session, begun):
             return CycleReport(was_overtaken=True)
         add_to_rows(session, changes)
         note_earliest(session, starts)
-        alarms = _watch(session, configuration, counts, reports, now_us)
+        mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
+        alarms = _watch(session, configuration, counts, reports, mass, now_us)
+        voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
         for task in configuration.task:
-            open_due_job(session, task, teacher_epochs(directory, begun.answering[task.name]), now_us)
+            open_due_job(session, task, certified[task.name], now_us)
         _advance(session, begun, read)
-        report = _report(begun, read, alarms, unreadable)
+        report = _report(begun, read, alarms, voids, unreadable)
         leave_heartbeat(session, PROCESS, _heartbeat(session, report, now_us))
     return report
 
@@ -146,15 +151,10 @@ def _begin(engine: Engine, tasks: Tasks, files: Mapping[str, Path], now_us: int)
         positions = {source: cursor(session, PROCESS, source) for source in (LABELS, SWEPT, *sources)}
         labels = labels_after(session, positions[LABELS], LABELS_A_TICK)
         aged = aged_labels(session, positions[SWEPT], positions[LABELS], now_us)
-        answering = {task: _answering(session, task) for task in tasks}
+        answering = {task: answering_students(session, task) for task in tasks}
         rules = settle(session, tasks, PROCESS, FOLLOWER)
         past = {source: cursor(session, FOLLOWER, source) for source in sources if rules.catching_up}
         return Begun(positions, tuple(labels), tuple(aged), answering, rules, past)
-
-
-def _answering(session: Session, task: str) -> dict[str, str]:
-    students = (session.get(StudentRow, artifact) for artifact in task_stages(session, task).answering)
-    return {student.artifact: student.manifest_digest for student in students if student is not None}
 
 
 def _read(begun: Begun, files: Mapping[str, Path], tasks: Tasks, limits: Limits) -> Read:
@@ -274,7 +274,11 @@ def _changes(engine: Engine, configuration: Configuration, tasks: Tasks, begun: 
 
 
 def _counts(read: Read, task: str) -> dict[Stream, Counts]:
-    return counts_by_stream([columns for columns in read.pairs if columns.task == task])
+    return counts_by_stream(_of_task(read, task))
+
+
+def _of_task(read: Read, task: str) -> list[PairColumns]:
+    return [columns for columns in read.pairs if columns.task == task]
 
 
 def _watch(
@@ -282,14 +286,31 @@ def _watch(
     configuration: Configuration,
     counts: Mapping[str, Mapping[Stream, Counts]],
     reports: Mapping[str, Mapping[str, GateReport | None]],
+    mass: float,
     now_us: int,
 ) -> list[AlarmRow]:
-    mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
     alarms: list[AlarmRow] = []
     for task in configuration.task:
         answering, of_task = reports[task.name], counts[task.name]
         alarms += watch(session, task, configuration.monitor, answering, of_task, mass, now_us)
     return alarms
+
+
+def _recertify(
+    session: Session,
+    configuration: Configuration,
+    certified: Mapping[str, Certificates],
+    shown: Mapping[str, Seen],
+    alarms: Sequence[AlarmRow],
+    mass: float,
+    now_us: int,
+) -> list[Void]:
+    seconds = configuration.monitor.tick_seconds
+    voids: list[Void] = []
+    for task in configuration.task:
+        of_task = certified[task.name], shown[task.name]
+        voids += recertify(session, task, seconds, *of_task, alarms, mass, now_us)
+    return voids
 
 
 def _seconds_since_last_tick(session: Session, now_us: int) -> float | None:
@@ -339,7 +360,11 @@ def _share_read(read: Read) -> float:
 
 
 def _report(
-    begun: Begun, read: Read, alarms: Sequence[AlarmRow], unreadable: Mapping[str, str]
+    begun: Begun,
+    read: Read,
+    alarms: Sequence[AlarmRow],
+    voids: Sequence[Void],
+    unreadable: Mapping[str, str],
 ) -> CycleReport:
     names, caught_up = begun.followed.names, _caught_up(read)
     unusable: Counter[str] = Counter()
@@ -352,6 +377,7 @@ def _report(
         unusable=dict(unusable),
         overflow=read.overflow,
         alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
+        voids=tuple(voids),
         joined=names if caught_up else (),
         catching_up={} if caught_up else dict.fromkeys(names, _share_read(read)),
         problems={**read.problems, **unreadable},

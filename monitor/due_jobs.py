@@ -1,30 +1,29 @@
 """Opens the jobs that no alarm asks for: on a schedule, and for a student that learnt from another teacher version."""
 
-from collections.abc import Mapping
-
 from sqlmodel import Session, col, select
 
 from ledger.configuration import TaskSection
 from ledger.jobs import JobCause, create_job, last_finished_job, newest_job, open_job
 from ledger.tables import JobRow, StudentRow
+from monitor.recertification import Certificates
 
 DAY_US = 86_400 * 1_000_000
 
 
 def open_due_job(
-    session: Session, task: TaskSection, teacher_epochs: Mapping[str, str], now_us: int
+    session: Session, task: TaskSection, certificates: Certificates, now_us: int
 ) -> JobRow | None:
-    """Open what is due for the students that answer, inside the caller's transaction.
+    """Open what is due for the students that answer and their certificates, inside the caller's transaction.
 
     The first student of a task is a person's decision, so nothing is due while none answers.
     """
     licensed = task.licence is not None and task.licence.distillation_allowed
     if not (task.trigger.launch and licensed and task.candidate):
         return None
-    newest = _newest(session, teacher_epochs)
+    newest = _newest(session, certificates)
     if newest is None or open_job(session, task.name) is not None:
         return None
-    due = _teacher_changed(session, task, newest, teacher_epochs) or _scheduled(session, task, newest, now_us)
+    due = _teacher_changed(session, task, newest, certificates) or _scheduled(session, task, newest, now_us)
     if due is None:
         return None
     cause, reason = due
@@ -33,7 +32,7 @@ def open_due_job(
     return job
 
 
-def _newest(session: Session, artifacts: Mapping[str, str]) -> StudentRow | None:
+def _newest(session: Session, artifacts: Certificates) -> StudentRow | None:
     return session.exec(
         select(StudentRow)
         .where(col(StudentRow.artifact).in_(list(artifacts)))
@@ -42,10 +41,10 @@ def _newest(session: Session, artifacts: Mapping[str, str]) -> StudentRow | None
 
 
 def _teacher_changed(
-    session: Session, task: TaskSection, newest: StudentRow, teacher_epochs: Mapping[str, str]
+    session: Session, task: TaskSection, newest: StudentRow, certificates: Certificates
 ) -> tuple[JobCause, str] | None:
     """Once for each student: a job that fails is not repeated for ever."""
-    learnt, pinned = teacher_epochs[newest.artifact], task.teacher.version
+    learnt, pinned = certificates[newest.artifact].teacher_epoch, task.teacher.version
     if learnt == pinned:
         return None
     last = newest_job(session, task.name, JobCause.TEACHER_CHANGED)

@@ -1,14 +1,24 @@
-"""What the verified artifacts of the students that answer say, read once: gate reports, certificates, versions."""
+"""The students that answer, and what they brought: gate reports and certificates, read once and verified."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from ledger.artifacts import ArtifactError, GateReport, Manifest, artifact_folder, verify
+from sqlmodel import Session
+
+from ledger.artifacts import ArtifactError, Certificate, GateReport, Manifest, artifact_folder, verify
+from ledger.stages import task_stages
+from ledger.tables import StudentRow
 
 Digests = Mapping[str, Mapping[str, str]]  # task -> artifact -> manifest digest
 Reports = dict[str, dict[str, GateReport | None]]
+
+
+def answering_students(session: Session, task: str) -> dict[str, str]:
+    """Manifest digests by artifact."""
+    students = (session.get(StudentRow, artifact) for artifact in task_stages(session, task).answering)
+    return {student.artifact: student.manifest_digest for student in students if student is not None}
 
 
 def gate_reports(data_directory: Path, answering: Digests) -> tuple[Reports, dict[str, str]]:
@@ -25,21 +35,15 @@ def gate_reports(data_directory: Path, answering: Digests) -> tuple[Reports, dic
     return reports, problems
 
 
-def certificate_thresholds(data_directory: Path, artifact: str, digest: str) -> Mapping[str, float]:
-    """By slice; empty where the artifact cannot be read, since it then serves nothing."""
-    try:
-        return _manifest(data_directory, artifact, digest).certificate.thresholds
-    except (ArtifactError, OSError):
-        return {}
-
-
-def teacher_epochs(data_directory: Path, students: Mapping[str, str]) -> dict[str, str]:
-    """The teacher version that each student learnt from, of those whose artifacts can be read."""
-    epochs: dict[str, str] = {}
-    for artifact, digest in students.items():
-        with suppress(ArtifactError, OSError):  # gate_reports says so
-            epochs[artifact] = _manifest(data_directory, artifact, digest).lineage.teacher_epoch
-    return epochs
+def certificates(data_directory: Path, answering: Digests) -> dict[str, dict[str, Certificate]]:
+    """By task and artifact, without those whose artifacts cannot be read."""
+    found: dict[str, dict[str, Certificate]] = {}
+    for task, students in answering.items():
+        found[task] = {}
+        for artifact, digest in students.items():
+            with suppress(ArtifactError, OSError):
+                found[task][artifact] = _manifest(data_directory, artifact, digest).certificate
+    return found
 
 
 @cache  # an artifact never changes, and what raises is not kept

@@ -4,23 +4,25 @@ Each family has a series for every task from the start, so that a rule sees an i
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlmodel import Session, col, func, select
 
+from ledger.certificates import VoidCause, certified_rows, standings, valid_thresholds
 from ledger.clock import now_us
 from ledger.configuration import Configuration
 from ledger.gateway_beats import beat_ages
 from ledger.jobs import JobStatus, last_finished_job, open_job
 from ledger.slices import OVERALL
 from ledger.stages import task_stages
-from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, ProposalRow, StudentRow
-from monitor.references import certificate_thresholds
+from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, ProposalRow
+from monitor.references import answering_students, certificates
 
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
-HOLDS = "holds"  # state of a certified slice that nothing has voided
+HOLDS = "holds"  # state of a certificate's line that nothing has voided
 CONTROL = "control"  # the process whose heartbeat tells of webhooks
 
 
@@ -44,26 +46,26 @@ def alarm_metrics(session: Session, configuration: Configuration) -> Iterator[Me
 
 
 def certificate_metrics(session: Session, configuration: Configuration, most: int) -> Iterator[Metric]:
-    """At most so many slices of a student; all of them are counted."""
+    """At most so many thresholds of a student; all lines are counted."""
     labels = ["task", "artifact"]
     text = "Confidence from which a student may serve a slice, by its certificate."
     thresholds = GaugeMetricFamily("stillgate_certificate_threshold_ratio", text, labels=[*labels, "slice"])
-    text = "Slices that a student was certified for, by whether its certificate still holds there."
+    text = "Lines of a student's certificate that hold, or that something voided, by what did."
     certified = GaugeMetricFamily("stillgate_certified_slices", text, labels=[*labels, "state"])
     text = "Disagreement with the teacher that the certificate allows."
     allowed = GaugeMetricFamily("stillgate_certificate_disagreement_limit_ratio", text, labels=["task"])
+    answering = {task.name: answering_students(session, task.name) for task in configuration.task}
+    found = certificates(configuration.deployment.data_directory, answering)
     for task in configuration.task:
         allowed.add_metric([task.name], task.fallback.max_disagreement)
-        for artifact in task_stages(session, task.name).answering:
-            student = session.get(StudentRow, artifact)
-            if student is None:
-                continue
-            found = certificate_thresholds(
-                configuration.deployment.data_directory, artifact, student.manifest_digest
-            )
-            certified.add_metric([task.name, artifact, HOLDS], len(found))
-            for name in sorted(found, key=lambda name: (name != OVERALL, name))[:most]:
-                thresholds.add_metric([task.name, artifact, name], found[name])
+        for artifact, certificate in found[task.name].items():
+            lines = standings(certificate, certified_rows(session, task.name, artifact), task, now_us())
+            counts = Counter(line.cause or HOLDS for line in lines.values())
+            for state in (HOLDS, *VoidCause):
+                certified.add_metric([task.name, artifact, str(state)], counts[state])
+            valid = valid_thresholds(certificate, lines)
+            for name in sorted(valid, key=lambda name: (name != OVERALL, name))[:most]:
+                thresholds.add_metric([task.name, artifact, name], valid[name])
     yield from (thresholds, certified, allowed)
 
 

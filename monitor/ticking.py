@@ -21,6 +21,7 @@ def tick_until(stop: Event, tick: Callable[[], CycleReport], tick_seconds: float
         _log_problems(problems, said)
         _log_alarms(report)
         _log_joined(report)
+        _log_voids(report)
         said = problems
         pause = 0.0 if report.is_behind else tick_seconds - (time.monotonic() - started)
         stop.wait(max(0.0, pause))
@@ -61,4 +62,16 @@ def _log_alarms(report: CycleReport) -> None:
             alarm.task,
             alarm.decision,
             f", job {alarm.job_id}" if alarm.job_id is not None else "",
+        )
+
+
+def _log_voids(report: CycleReport) -> None:
+    for void in report.voids:
+        log.warning(
+            "action=certificate_voided The certificate of %s in task %s no longer holds for slice %s: %s."
+            " The teacher serves it.",
+            void.artifact,
+            void.task,
+            void.slice,
+            void.reason,
         )

@@ -138,8 +138,14 @@ def _slice(line: Document) -> list[RenderableType]:
         percent(line["accuracy"]),
         percent(line["teacher_accuracy"]),
         "-" if error is None else f"{error:.3f}",
-        "teacher" if threshold is None else f"{threshold:.2f}",
+        _serves_from(threshold, line["void"]),
     ]
+
+
+def _serves_from(threshold: float | None, void: bool) -> Text:
+    if threshold is not None:
+        return Text(f"{threshold:.2f}")
+    return Text("teacher, void", style="red") if void else Text("teacher")
 
 
 def _share(part: Document | None, bar: float | None) -> Text:
@@ -186,13 +192,15 @@ def show_student(document: Document) -> RenderableType:
         *([Text(erased_rows(document["erased"]), style="yellow")] if document["erased"] else []),
         Text.assemble("gate ", word(manifest["gate"]["outcome"]), f" at alpha {manifest['gate']['alpha']:g}"),
         *(Text(f"  {reason}") for reason in manifest["gate"]["reasons"]),
-        _gate_table(manifest),
+        _gate_table(manifest, document["certificate"]),
+        *(_certificate(document["certificate"]) if document["certificate"] else ()),
     )
 
 
-def _gate_table(manifest: Document) -> Table:
+def _gate_table(manifest: Document, certificate: Document | None) -> Table:
     table = table_of("slice", "verdict", "pairs>", "agree>", "lower bound>", "bar>", "serves from>", "reason")
-    thresholds = manifest["certificate"]["thresholds"]
+    thresholds = certificate["thresholds"] if certificate else {}
+    void = certificate["void_slices"] if certificate else ()
     for line in manifest["gate"]["verdicts"]:
         threshold = thresholds.get(line["slice"])
         table.add_row(
@@ -202,10 +210,44 @@ def _gate_table(manifest: Document) -> Table:
             str(line["agreements"]),
             f"{line['lower_bound']:.3f}",
             "-" if line["bar"] is None else f"{line['bar']:.3f}",
-            "teacher" if threshold is None else f"{threshold:.2f}",
+            _serves_from(threshold, line["slice"] in void),
             Text(line["reason"]),
         )
     return table
+
+
+def _certificate(certificate: Document) -> Iterator[RenderableType]:
+    """What each line proves, and whether it still holds."""
+    yield Text()
+    yield Text(
+        f"certificate of {iso(certificate['issued_at_us'])}: disagreement with teacher"
+        f" {certificate['teacher_epoch']} at most {percent(certificate['max_disagreement'])} wherever it serves,"
+        f" with probability {percent(1 - certificate['delta'])}"
+    )
+    if certificate["saved_low"] is not None:
+        yield Text(
+            f"it serves at least {percent(certificate['served_low'])} of requests and saves at least"
+            f" {percent(certificate['saved_low'])} of the teacher's cost, by the rows of its gate"
+        )
+    table = table_of("line", "serves from>", "disagree>", "accepted>", "of pairs>", "coverage>", "now")
+    for line in certificate["lines"]:
+        table.add_row(
+            Text(line["slice"] + (f" ({', '.join(line['pool'])})" if line["pool"] else "")),
+            f"{line['confidence']:.3f}",
+            str(line["disagreements"]),
+            str(line["accepted"]),
+            str(line["pairs"]),
+            f"{line['coverage_low']:.3f}-{line['coverage_high']:.3f}",
+            _standing(line),
+        )
+    yield table
+
+
+def _standing(line: Document) -> Text:
+    if line["cause"] is not None:
+        return Text(f"void, {line['cause'].replace('_', ' ')}: {line['reason']}", style="red")
+    until = f" until {iso(line['valid_until_us'])}" if line["valid_until_us"] is not None else ""
+    return Text(f"holds{until}", style="green")
 
 
 def table_of(*columns: str, title: str | None = None) -> Table:

@@ -32,8 +32,10 @@ from ledger.control_file import transaction
 from ledger.slices import OVERALL
 from ledger.stages import Stage, StageChange, append_stage_change, task_stages
 from ledger.tables import StudentRow
+from tests.ledger.builders import build_certified_slice
 
 DEFAULT_CONFIDENCE = 0.9
+ISSUED_AT_US = now_us()  # of certificates: new, and the same for every artifact of a run
 NAN_WORD = "notanumber"  # makes the model answer NaN
 FAILING_WORD = "outofbounds"  # makes ONNX Runtime raise
 
@@ -60,6 +62,7 @@ def tiny_artifact(
     busy_rounds: int = 0,
     allocate_bytes: int = 0,
     teacher_epoch: str = "1",
+    issued_at_us: int = ISSUED_AT_US,
     seed: int = 1,
 ) -> TinyArtifact:
     """Build, seal and publish a student under `data_directory`.
@@ -79,7 +82,8 @@ def tiny_artifact(
         folder = Path(building)
         onnx.save(_model(table, busy_rounds, allocate_bytes), folder / MODEL_FILE)
         _tokenizer([*words, FAILING_WORD]).save(str(folder / TOKENIZER_FILE))
-        manifest = _manifest(task, classes, max_tokens, thresholds or {OVERALL: 0.6}, teacher_epoch, seed)
+        certified = thresholds or {OVERALL: 0.6}
+        manifest = _manifest(task, classes, max_tokens, certified, teacher_epoch, issued_at_us, seed)
         return _published(folder, data_directory, manifest)
 
 
@@ -87,7 +91,9 @@ def artifact_of(
     folder: Path, data_directory: Path, classes: Sequence[str], *, task: str = "topics", max_tokens: int = 64
 ) -> TinyArtifact:
     """Seal and publish a folder that holds a model and a tokenizer already."""
-    return _published(folder, data_directory, _manifest(task, classes, max_tokens, {OVERALL: 0.6}, "1", 1))
+    return _published(
+        folder, data_directory, _manifest(task, classes, max_tokens, {OVERALL: 0.6}, "1", ISSUED_AT_US, 1)
+    )
 
 
 def _published(folder: Path, data_directory: Path, manifest: Manifest) -> TinyArtifact:
@@ -243,6 +249,7 @@ def _manifest(
     max_tokens: int,
     thresholds: Mapping[str, float],
     teacher_epoch: str,
+    issued_at_us: int,
     seed: int,
 ) -> Manifest:
     verdict = SliceVerdict(
@@ -269,9 +276,8 @@ def _manifest(
             max_disagreement=0.1,
             delta=0.05,
             teacher_epoch=teacher_epoch,
-            thresholds=dict(thresholds),
-            accepted=dict.fromkeys(thresholds, 500),
-            disagreements=dict.fromkeys(thresholds, 10),
+            issued_at_us=issued_at_us,
+            slices={name: build_certified_slice(confidence) for name, confidence in thresholds.items()},
             pairs=dict.fromkeys(thresholds, 600),
         ),
         lineage=Lineage(

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from examples.helpdesk.narrator import Narrator
+from ledger.artifacts import Certificate
 from monitor.comparison import PairedCounts
 from monitor.intervals import holm, paired_loss_upper_bound, paired_p_value
 
@@ -150,7 +151,8 @@ def _alarm(findings: Findings) -> Table:
 
 
 def _gate(student: Mapping[str, Any]) -> Table:
-    gate, certificate = student["manifest"]["gate"], student["manifest"]["certificate"]
+    gate = student["manifest"]["gate"]
+    thresholds = Certificate.model_validate(student["manifest"]["certificate"]).thresholds
     table = _table(
         f"Gate of the new student ({student['manifest']['kind']}): {gate['outcome']},"
         f" locked as {gate['lock_digest'][:12]}, alpha {gate['alpha']:.3f}"
@@ -158,7 +160,7 @@ def _gate(student: Mapping[str, Any]) -> Table:
     for heading in ("slice", "verdict", "agree / pairs", "lower bound", "bar", "serves from confidence"):
         table.add_column(heading)
     for verdict in gate["verdicts"]:
-        threshold = certificate["thresholds"].get(verdict["slice"])
+        threshold = thresholds.get(verdict["slice"])
         table.add_row(
             verdict["slice"],
             f"[{VERDICT_STYLE[verdict['outcome']]}]{_word(verdict)}[/]",
@@ -237,7 +239,7 @@ def _at_alarm(findings: Findings) -> tuple[int, int]:
 
 
 def _thresholds(certificate: Mapping[str, Any]) -> str:
-    thresholds = certificate["thresholds"].values()
+    thresholds = Certificate.model_validate(certificate).thresholds.values()
     return f"{min(thresholds):.2f} / {max(thresholds):.2f}" if thresholds else "nowhere"
 
 

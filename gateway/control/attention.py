@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.control.certified import void_sentences
 from gateway.control.views import StudentView, TaskView
-from ledger.stages import Stage
+from ledger.stages import SERVING, Stage
 
 
 class Health(StrEnum):
@@ -39,6 +40,9 @@ def problems_of(task: TaskView) -> list[str]:
             found.append(f"{task.task}: {student.artifact} cannot be used: {student.problem}")
         elif student.answers and not student.loaded:
             found.append(f"{task.task}: {student.artifact} is not loaded by the student process")
+        if Stage(student.stage) in SERVING and student.certificate is not None:
+            sentences = void_sentences(student.certificate)
+            found += [f"{task.task}: {student.artifact}: {why}; the teacher serves them" for why in sentences]
     newest = task.newest_answering
     if newest is not None and newest.alarm is not None:
         found.append(f"{task.task}: {newest.artifact} has drifted (alarm {newest.alarm})")

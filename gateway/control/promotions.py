@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlmodel import Session, col, select
 
 from gateway.control.access import Person
+from gateway.control.certified import certificate_view, void_sentences
 from gateway.control.errors import Code, Refused
 from gateway.control.evidence import live_verdict
 from gateway.control.manifests import verified_manifest_of
@@ -189,7 +190,7 @@ def _unproven(
     student = session.get(StudentRow, artifact)
     if student is None or student.task != task.name:
         return Refused(Code.UNKNOWN, f"task {task.name} has no registered student {artifact!r}")
-    flaw = _flaw(configuration.deployment.data_directory, student)
+    flaw = _flaw(session, configuration.deployment.data_directory, task, student)
     if flaw is not None:
         return Refused(Code.VERDICT, f"{artifact} may not serve: {flaw}", (flaw,))
     verdict = live_verdict(session, task, artifact, configuration.monitor)
@@ -199,7 +200,7 @@ def _unproven(
     return Refused(Code.VERDICT, sentence, verdict.reasons)
 
 
-def _flaw(data_directory: Path, student: StudentRow) -> str | None:
+def _flaw(session: Session, data_directory: Path, task: TaskSection, student: StudentRow) -> str | None:
     if student.gate_outcome != "pass":
         return f"the outcome of its gate is {student.gate_outcome}"
     manifest = verified_manifest_of(data_directory, student)
@@ -207,6 +208,9 @@ def _flaw(data_directory: Path, student: StudentRow) -> str | None:
         return manifest
     if not manifest.certificate.thresholds:
         return "its certificate has no threshold, so it could answer nothing; the teacher would serve it all"
+    view = certificate_view(session, task, student.artifact, manifest)
+    if not view["thresholds"]:
+        return f"{'; '.join(void_sentences(view))}; a new student brings a new certificate"
     return None
 
 

@@ -11,6 +11,7 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from gateway.control import descents, erasures, promotions, proposals
 from gateway.control.access import Person
+from gateway.control.certified import certificate_view
 from gateway.control.context import Control, ControlPart, PersonPart
 from gateway.control.errors import Code, Refused, refusal_response
 from gateway.control.label_intake import append_labels, check_labels
@@ -117,6 +118,7 @@ def show_comparison(
 
 
 def show_student(task: str, artifact: str, control: ControlPart) -> Response:
+    section = control.task(task)
     with transaction(control.reading) as session:
         student = session.get(StudentRow, artifact)
         stage, share = task_stages(session, task).stages.get(artifact, ("candidate", 0.0))
@@ -124,10 +126,13 @@ def show_student(task: str, artifact: str, control: ControlPart) -> Response:
     if student is None or student.task != task:
         return answer(Refused(Code.UNKNOWN, f"task {task!r} has no registered student {artifact!r}"))
     manifest = manifest_of(control.data_directory, student)
-    document = student.model_dump() | {"stage": str(stage), "share": share}
+    document = student.model_dump() | {"stage": str(stage), "share": share, "certificate": None}
     document["erased"] = asdict(erased) if erased is not None else None
     if isinstance(manifest, str):
         return answer(document | {"manifest": None, "problem": manifest})
+    if isinstance(section, TaskSection):
+        with transaction(control.reading) as session:
+            document["certificate"] = certificate_view(session, section, artifact, manifest)
     return answer(document | {"manifest": manifest.model_dump(mode="json"), "problem": None})
 
 

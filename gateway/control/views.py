@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from gateway.control.certified import certificate_view
 from gateway.control.context import Control
 from gateway.control.evidence import MONITOR, last_alarm, live_verdict
 from gateway.control.manifests import manifest_of
@@ -35,8 +36,9 @@ class StudentView:
     registered_at_us: int
     loaded: bool
     problem: str | None  # why the student process or this one cannot use its files
-    thresholds: dict[str, float]  # slice -> least confidence with which it may serve
+    thresholds: dict[str, float]  # slice -> least confidence with which it may serve now
     max_disagreement: float | None
+    certificate: dict[str, Any] | None  # gateway.control.certified
     outcome: str | None  # of the live verdict, while it answers
     reasons: tuple[str, ...]
     alarm: int | None  # its newest
@@ -133,6 +135,7 @@ def _student(
     alarm = last_alarm(session, task.name, row.artifact)
     manifest = manifest_of(control.data_directory, row)
     trusted = manifest if isinstance(manifest, Manifest) else None
+    certificate = certificate_view(session, task, row.artifact, trusted) if trusted else None
     loading_problem = report.get("problems", {}).get(row.artifact) if answers else None
     return StudentView(
         artifact=row.artifact,
@@ -145,8 +148,9 @@ def _student(
         registered_at_us=row.registered_at_us,
         loaded=row.artifact in report.get("loaded", ()),
         problem=manifest if isinstance(manifest, str) else loading_problem,
-        thresholds=trusted.certificate.thresholds if trusted else {},
+        thresholds=certificate["thresholds"] if certificate else {},
         max_disagreement=trusted.certificate.max_disagreement if trusted else None,
+        certificate=certificate,
         outcome=verdict.outcome if verdict else None,
         reasons=verdict.reasons if verdict else (),
         alarm=alarm.id if alarm else None,
@@ -192,13 +196,15 @@ def _slice_lines(
     recent = merged_sums(session, task.name, row.artifact, since_us=now_us() - recent_us)
     lately = {report.slice: report for report in slice_reports(recent, task.rules, task.gate.bar)}
     manifest = manifest_of(control.data_directory, row)
-    gate = {line.slice: line for line in manifest.gate.verdicts} if isinstance(manifest, Manifest) else {}
-    thresholds = manifest.certificate.thresholds if isinstance(manifest, Manifest) else {}
+    trusted = manifest if isinstance(manifest, Manifest) else None
+    gate = {line.slice: line for line in trusted.gate.verdicts} if trusted else {}
+    certificate = certificate_view(session, task, row.artifact, trusted) if trusted else None
     return [
         {
             "artifact": row.artifact,
             **report.plain(),
-            "threshold": thresholds.get(report.slice),
+            "threshold": certificate["thresholds"].get(report.slice) if certificate else None,
+            "void": certificate is not None and report.slice in certificate["void_slices"],
             "gate": gate[report.slice].model_dump() if report.slice in gate else None,
             "now": lately[report.slice].plain() if report.slice in lately else None,
         }

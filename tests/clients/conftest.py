@@ -110,7 +110,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         stack.callback(control.dispose)
         artifacts = {}
         for seed, task in enumerate(TASKS):
-            tiny = tiny_artifact(directory, CLASSES, task=task, thresholds={OVERALL: 0.6}, seed=seed)
+            tiny = tiny_artifact(
+                directory, CLASSES, task=task, thresholds={OVERALL: 0.6}, teacher_epoch="7", seed=seed
+            )
             register(control, tiny, task=task, stage=Stage.SHADOW)
             artifacts[task] = tiny.artifact
         with transaction(control) as session:

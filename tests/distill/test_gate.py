@@ -9,7 +9,7 @@ import pytest
 from distill.gate import judge
 from distill.lock import GateUnlocked, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.split import GateRow
-from ledger.configuration import TaskSection
+from ledger.configuration import SliceSection, TaskSection
 from ledger.observation import Observation, ObservationError
 from tests.distill.desk import CERTAIN, build_row
 
@@ -85,6 +85,35 @@ def test_only_slices_of_the_request_that_passed_are_certified(task: TaskSection,
     judged = judge(Parrot(), rows, task, lock_gate(tmp_path, task, rows), looks=1)
 
     assert set(judged.certificate.thresholds) == {"all", "area=x"}
+    assert (judged.certificate.served, judged.certificate.drawn) == (200, 210)
+
+
+def test_small_slices_without_a_bar_share_a_line(task: TaskSection, tmp_path: Path) -> None:
+    """Ten rows each prove nothing; forty of them do, and a request of any of them may be served."""
+    areas = (SliceSection(name="area", header="x-area"),)
+    free = task.model_copy(update={"slice": areas})
+    rows = gate_of(free, x=100, p=10, q=10, r=10, s=10)
+
+    judged = judge(Parrot(), rows, free, lock_gate(tmp_path, free, rows), looks=1)
+
+    pool = judged.certificate.slices["area:small"]
+    assert (pool.pool, pool.accepted) == (("area=p", "area=q", "area=r", "area=s"), 40)
+    assert set(judged.certificate.thresholds) == {"all", "area=x", *pool.pool}
+    assert judged.certificate.served == 140
+
+
+def test_a_slice_that_missed_its_bar_takes_its_part_of_delta_and_gets_no_line(
+    task: TaskSection, tmp_path: Path
+) -> None:
+    """What is divided may not depend on what the same rows showed."""
+    bad = [GateRow(build_row(task, 1000 + number, "y"), None) for number in range(200)]
+    rows = gate_of(task, x=200) + bad
+    wrong = frozenset(entry.row.text for entry in bad[:120])
+
+    judged = judge(Parrot(wrong=wrong), rows, task, lock_gate(tmp_path, task, rows), looks=1)
+
+    assert set(judged.certificate.slices) <= {"area=x"}
+    assert judged.certificate.slices["area=x"].delta == pytest.approx(0.1 / 3)
 
 
 def test_several_looks_share_the_level(task: TaskSection, tmp_path: Path) -> None:
@@ -96,6 +125,8 @@ def test_several_looks_share_the_level(task: TaskSection, tmp_path: Path) -> Non
     one, two = (judge(student, rows, task, lock, looks).report for looks in (1, 2))
 
     assert (one.alpha, two.alpha) == (0.05, 0.025)
+    lines = [judge(Parrot(), rows, task, lock, looks).certificate.slices["all"] for looks in (1, 2)]
+    assert lines[0].delta == 2 * lines[1].delta
     assert two.verdicts[0].lower_bound < one.verdicts[0].lower_bound
 
 

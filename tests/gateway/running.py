@@ -43,7 +43,7 @@ dialect = "huggingface"
 paths = ["/predict"]
 [task.teacher]
 url = "{teacher}"
-version = "v1"
+version = "1"
 version_header = "x-model-version"
 connect_seconds = 1
 first_byte_seconds = {first_byte_seconds}
@@ -73,7 +73,7 @@ dialect = "open-inference"
 paths = ["/v2/models/desk/infer"]
 [task.teacher]
 url = "{teacher}"
-version = "v1"
+version = "1"
 [task.capture]
 inputs = "nothing"
 [task.governance]

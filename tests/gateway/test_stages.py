@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from gateway.stages import Certificates, Snapshot, StageWatcher
+from gateway.certified import Certificates
+from gateway.stages import Serving, Snapshot, StageWatcher
+from ledger.certificates import DAY_US, VoidCause
+from ledger.clock import now_us
 from ledger.configuration import Configuration, load
 from ledger.control_file import control_path, open_control_file, transaction
 from ledger.gateway_beats import beat_ages
 from ledger.heartbeats import leave_heartbeat
 from ledger.slices import OVERALL
 from ledger.stages import Stage
+from ledger.tables import CertifiedSliceRow
 from tests.artifacts import register, set_stage, tiny_artifact
 from tests.gateway.running import write_configuration
 from tests.gateway.teachers import CLASSES
@@ -90,8 +94,70 @@ def test_certificate_for_other_classes(configuration: Configuration, tmp_path: P
     """An artifact made for other classes has no thresholds here."""
     tiny = tiny_artifact(tmp_path, ("x", "y"), task="desk")
     certificates = Certificates(tmp_path)
-    assert certificates.thresholds(tiny.artifact, tiny.manifest_digest, configuration.task[0]) == {}
+    assert certificates.certificate(tiny.artifact, tiny.manifest_digest, configuration.task[0]) is None
     assert "classes" in certificates.problems[tiny.artifact]
+
+
+def serving(watcher: StageWatcher) -> Serving:
+    """What serves after the next poll."""
+    found = poll(watcher).tasks["desk"].serving
+    assert found is not None
+    return found
+
+
+def void(control: Engine, artifact: str, slice_name: str, cause: VoidCause) -> None:
+    """As the monitor writes it down, with its sign of life."""
+    with transaction(control) as session:
+        session.add(
+            CertifiedSliceRow(
+                task="desk",
+                artifact=artifact,
+                slice=slice_name,
+                certified_at_us=now_us(),
+                voided_at_us=now_us(),
+                cause=cause,
+                reason="a test says so",
+                state={},
+            )
+        )
+        leave_heartbeat(session, "monitor", {})
+
+
+def test_a_voided_slice_loses_its_threshold(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """With the monitor's next sign of life; the other slices keep theirs."""
+    tiny = tiny_artifact(tmp_path, CLASSES, task="desk", thresholds={OVERALL: 0.7, "area=north": 0.8})
+    register(control, tiny, task="desk", stage=Stage.FULL, share=1.0)
+    watcher = StageWatcher(configuration)
+    assert serving(watcher).thresholds == {OVERALL: 0.7, "area=north": 0.8}
+    void(control, tiny.artifact, "area=north", VoidCause.AUDIT)
+    after = serving(watcher)
+    assert (after.thresholds, after.void) == ({OVERALL: 0.7}, {"area=north"})
+
+
+def test_a_certificate_that_is_too_old_serves_nothing(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """Forty days, where thirty are allowed; it needs no monitor to be noticed."""
+    tiny = tiny_artifact(tmp_path, CLASSES, task="desk", issued_at_us=now_us() - 40 * DAY_US)
+    register(control, tiny, task="desk", stage=Stage.FULL, share=1.0)
+    found = serving(StageWatcher(configuration))
+    assert (found.thresholds, found.void) == ({}, {OVERALL})
+
+
+def test_another_teacher_version_serves_nothing(
+    configuration: Configuration, control: Engine, tmp_path: Path
+) -> None:
+    """From the reload that pins it, and only as long as it is pinned."""
+    tiny = tiny_artifact(tmp_path, CLASSES, task="desk")
+    register(control, tiny, task="desk", stage=Stage.FULL, share=1.0)
+    watcher = StageWatcher(configuration)
+    task = configuration.task[0]
+    newer = task.model_copy(update={"teacher": task.teacher.model_copy(update={"version": "2"})})
+    for pinned, void_slices in ((task, set()), (newer, {OVERALL}), (task, set())):
+        watcher.obey(configuration.model_copy(update={"task": (pinned,)}))
+        assert serving(watcher).void == void_slices
 
 
 def test_it_reads_only_what_is_new(configuration: Configuration, control: Engine, tmp_path: Path) -> None:

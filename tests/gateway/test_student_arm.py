@@ -9,12 +9,15 @@ import orjson
 import pytest
 from sqlalchemy import Engine
 
+from ledger.certificates import VoidCause
+from ledger.clock import now_us
 from ledger.control_file import open_control_file, transaction
 from ledger.exchange import TEACHER, Arm, Exchange, Fallback, Origin, ServedBy, Unpaired
 from ledger.heartbeats import leave_heartbeat
 from ledger.observation import ObservationError
 from ledger.slices import OVERALL
 from ledger.stages import Stage
+from ledger.tables import CertifiedSliceRow
 from student.wire import socket_path
 from tests.artifacts import TinyArtifact, register, set_stage, tiny_artifact
 from tests.gateway.running import Reply, Running, gateway, wait_until
@@ -283,6 +286,35 @@ def test_artifact_that_was_tampered_with_serves_nothing(teacher_url: str, tmp_pa
             process.settled()
         assert process.exchanges()[-1].fallback is Fallback.UNCERTIFIED_SLICE
         assert process.metrics()['stillgate_degraded{part="certificate"}'] == 1
+
+
+def test_a_voided_slice_is_served_by_the_teacher(teacher_url: str, tmp_path: Path) -> None:
+    """In front of callers and with a reason of its own, while the student goes on where its certificate holds."""
+    with ExitStack() as stack:
+        rollout = start_rollout(stack, tmp_path, teacher_url, stale_seconds=600, inline_seconds=5)
+        rollout.set_stage(Stage.FULL, 1.0)
+        rollout.predict("billing", x_area="north")  # the teacher is seen to answer one text
+        assert rollout.predict("my billing", x_area="north")[1].served_by is ServedBy.STUDENT
+        with transaction(rollout.control) as session:
+            session.add(
+                CertifiedSliceRow(
+                    task="desk",
+                    artifact=rollout.artifact,
+                    slice="area=north",
+                    certified_at_us=now_us(),
+                    voided_at_us=now_us(),
+                    cause=VoidCause.AUDIT,
+                    reason="a test says so",
+                    state={},
+                )
+            )
+            leave_heartbeat(session, "monitor", {})
+        wait_until(lambda: rollout.predict("my billing", x_area="north")[1].fallback is not None)
+        reply, exchange = rollout.predict("my billing", x_area="north")
+        assert exchange.fallback is Fallback.CERTIFICATE_VOID
+        assert reply.header("x-stillgate-served-by") == "teacher"
+        assert rollout.predict("my billing")[1].served_by is ServedBy.STUDENT
+        assert rollout.predict("my billing", x_area="south")[1].fallback is Fallback.UNCERTIFIED_SLICE
 
 
 def test_shadow_answers_follow(teacher_url: str, tmp_path: Path) -> None:

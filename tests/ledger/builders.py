@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ledger.artifacts import CertifiedSlice
 from ledger.exchange import Answer, Arm, Exchange, Origin, Outcome, ServedBy, exchange_id
 from ledger.observation import Observation
 
@@ -45,3 +46,18 @@ def build_answer(sequence: int = 0, responder: str = "s-1", **changes: Any) -> A
         "observations": (SURE_A,),
     }
     return Answer(**(fields | changes))
+
+
+def build_certified_slice(confidence: float, **changes: Any) -> CertifiedSlice:
+    """A line of a certificate: 10 of 500 accepted pairs disagree."""
+    fields: dict[str, Any] = {
+        "confidence": confidence,
+        "accepted": 500,
+        "disagreements": 10,
+        "pairs": 600,
+        "delta": 0.05,
+        "method": "grid",
+        "coverage_low": 0.8,
+        "coverage_high": 0.86,
+    }
+    return CertifiedSlice(**(fields | changes))

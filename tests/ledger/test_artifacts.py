@@ -33,9 +33,8 @@ MANIFEST_OF_TEST = Manifest(
         max_disagreement=0.1,
         delta=0.05,
         teacher_epoch="1",
-        thresholds={},
-        accepted={},
-        disagreements={},
+        issued_at_us=1,
+        slices={},
         pairs={},
     ),
     lineage=Lineage(

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
+from ledger.certificates import VoidCause
 from ledger.clock import now_us
 from ledger.control_file import open_control_file_read_only, transaction
 from ledger.exchange_file import ExchangeFile
@@ -15,10 +16,11 @@ from ledger.gateway_beats import beat_path, leave_beat
 from ledger.heartbeats import leave_heartbeat
 from ledger.jobs import JobCause, JobStatus, claim_job, create_job, finish_job
 from ledger.stages import Stage
-from ledger.tables import AlarmRow
+from ledger.tables import AlarmRow, CertifiedSliceRow
 from monitor.cycle import run_cycle
 from monitor.exporter import SLICES_A_TASK, ControlFileCollector
-from tests.monitor.world import add_student, build_configuration, set_stage, shadowed
+from tests.ledger.builders import build_certified_slice
+from tests.monitor.world import TASK, add_student, build_configuration, set_stage, shadowed
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
@@ -158,3 +160,29 @@ def test_webhooks_are_exposed_as_the_control_process_tells(
     assert 'stillgate_webhook_delivered_total{webhook="pager"} 3.0' in text
     assert 'stillgate_webhook_dropped_total{reason="full",webhook="pager"} 2.0' in text
     assert 'stillgate_webhook_failing_seconds{webhook="pager"} 4.5' in text
+
+
+def test_the_states_of_a_certificate_are_exposed(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, registry: CollectorRegistry
+) -> None:
+    """Lines by state, every state of every student that answers, so that an alert has something to look at."""
+    lines = {"all": build_certified_slice(0.7), "area=a": build_certified_slice(0.8)}
+    artifact = add_student(
+        engine, tmp_path, {"all": (600, 570)}, registered_at_us=now_us(), lines=lines
+    ).artifact
+    exchange, answer = shadowed(1, True, artifact, started_at_us=now_us())
+    exchanges.append([exchange], [answer])
+    run_cycle(engine, build_configuration(tmp_path), now_us())
+    with transaction(engine) as session:
+        row = session.get(CertifiedSliceRow, (TASK, artifact, "area=a"))
+        assert row is not None
+        row.cause, row.reason = VoidCause.AUDIT, "a test says so"
+
+    text = generate_latest(registry).decode()
+
+    name = f'stillgate_certified_slices{{artifact="{artifact}",state='
+    found = {
+        line.split('state="')[1].split('"')[0]: line for line in text.splitlines() if line.startswith(name)
+    }
+    counts = {state: float(line.rsplit(" ", 1)[1]) for state, line in found.items()}
+    assert counts == {"holds": 1, "audit": 1, "alarm": 0, "teacher_changed": 0, "expired": 0}

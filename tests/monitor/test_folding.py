@@ -101,6 +101,7 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
         input_words=orjson.dumps(exchange.input_words).decode(),
         input_digests=orjson.dumps(exchange.input_digests).decode(),
         teacher=observations_json(exchange.teacher),
+        teacher_epoch=exchange.teacher_epoch,
     )
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, SliceVerdict, publish, seal
+from ledger.artifacts import (
+    Certificate,
+    CertifiedSlice,
+    GateReport,
+    Lineage,
+    Manifest,
+    SliceVerdict,
+    publish,
+    seal,
+)
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.exchange import Answer, Exchange, Origin, exchange_id
@@ -119,9 +128,10 @@ def add_student(
     counts: Mapping[str, tuple[int, int]],
     stage: Stage = Stage.SHADOW,
     registered_at_us: int = 1,
+    lines: Mapping[str, CertifiedSlice] | None = None,
 ) -> Student:
     """A published, registered student at a stage; its folder holds a manifest alone."""
-    manifest = _manifest(gate_report(counts), seed=registered_at_us)
+    manifest = _manifest(gate_report(counts), registered_at_us, lines or {})
     with tempfile.TemporaryDirectory() as building:
         digest = seal(Path(building), manifest)
         artifact = publish(Path(building), directory, digest)
@@ -163,7 +173,7 @@ def _other(observation: Observation) -> Observation:
     return B if observation.top == A.top else A
 
 
-def _manifest(report: GateReport, seed: int) -> Manifest:
+def _manifest(report: GateReport, seed: int, lines: Mapping[str, CertifiedSlice]) -> Manifest:
     return Manifest(
         task=TASK,
         kind="static",
@@ -178,9 +188,8 @@ def _manifest(report: GateReport, seed: int) -> Manifest:
             max_disagreement=0.1,
             delta=0.05,
             teacher_epoch="1",
-            thresholds={},
-            accepted={},
-            disagreements={},
+            issued_at_us=seed,
+            slices=dict(lines),
             pairs={},
         ),
         lineage=Lineage(

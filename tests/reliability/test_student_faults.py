@@ -106,7 +106,7 @@ def test_bad_artifact_in_canary(row: Row, tmp_path: Path, kind: str) -> None:
     requests = sized(100, 1000, 5000)
     row.size = f"{requests} requests"
     control = open_control_file(tmp_path)
-    tiny = tiny_artifact(tmp_path, CLASSES, task=TASK, teacher_epoch="v1", **options)  # type: ignore[arg-type]
+    tiny = tiny_artifact(tmp_path, CLASSES, task=TASK, **options)  # type: ignore[arg-type]
     register(control, tiny, task=TASK, stage=Stage.CANARY, share=0.5)
     damage(tiny)
     with (
@@ -169,7 +169,7 @@ def shadowed(folder: Path) -> Iterator[tuple[Running, object, WireStudent]]:
     with ExitStack() as stack:
         control = open_control_file(folder)
         stack.callback(control.dispose)
-        tiny = tiny_artifact(folder, CLASSES, task=TASK, teacher_epoch="v1")
+        tiny = tiny_artifact(folder, CLASSES, task=TASK)
         register(control, tiny, task=TASK, stage=Stage.SHADOW)
         student = WireStudent()
         stack.enter_context(student_at(socket_path(folder), student))
@@ -199,7 +199,7 @@ def test_student_killed_every_second(row: Row, tmp_path: Path) -> None:
     kills = sized(2, 15, 60)
     row.size = f"{kills} kills"
     control = open_control_file(tmp_path)
-    tiny = tiny_artifact(tmp_path, CLASSES, task=TASK, teacher_epoch="v1")
+    tiny = tiny_artifact(tmp_path, CLASSES, task=TASK)
     register(control, tiny, task=TASK, stage=Stage.SHADOW)
     with (
         nginx_teacher(tmp_path / "teacher") as teacher,

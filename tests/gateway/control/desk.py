@@ -16,13 +16,14 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from gateway.control.app import create_app
+from ledger.certificates import VoidCause
 from ledger.configuration import Configuration, load
 from ledger.control_file import transaction
 from ledger.heartbeats import leave_heartbeat
 from ledger.jobs import JobCause
 from ledger.keys import Role, create_key
 from ledger.stages import Stage
-from ledger.tables import AlarmRow, JobRow, SumsRow
+from ledger.tables import AlarmRow, CertifiedSliceRow, JobRow, SumsRow
 from monitor.reports import WHOLE_LIFE
 from monitor.sums import SliceSums
 from tests.artifacts import register, tiny_artifact
@@ -208,6 +209,23 @@ def raise_alarm(engine: Engine, artifact: str, slice_name: str = "area=eu") -> i
         session.flush()
         assert alarm.id is not None
         return alarm.id
+
+
+def void(engine: Engine, artifact: str, line: str) -> None:
+    """What the monitor writes down when pairs above a threshold refute it."""
+    with transaction(engine) as session:
+        session.add(
+            CertifiedSliceRow(
+                task=TASK,
+                artifact=artifact,
+                slice=line,
+                certified_at_us=1_700_000_000_000_000,
+                voided_at_us=1_700_000_000_000_000,
+                cause=VoidCause.AUDIT,
+                reason="9 of 30 disagreed",
+                state={},
+            )
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ledger.keys import Role, create_key
 from ledger.stages import Stage
 from ledger.tables import HeartbeatRow, StudentRow
 from tests.artifacts import set_stage
-from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm
+from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm, void
 
 GOOD = {"all": (300, 295)}
 
@@ -109,7 +109,7 @@ def test_a_certificate_without_threshold_is_refused(desk: Desk, student: str) ->
     """Such a student could answer nothing."""
     folder = desk.data_directory / "artifacts" / student
     manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    bare = manifest.certificate.model_copy(update={"thresholds": {}})
+    bare = manifest.certificate.model_copy(update={"slices": {}})
     digest = seal(folder, manifest.model_copy(update={"certificate": bare}))
     with transaction(desk.engine) as session:
         row = session.get(StudentRow, student)
@@ -118,6 +118,14 @@ def test_a_certificate_without_threshold_is_refused(desk: Desk, student: str) ->
     refused = desk.propose()
     assert _refused(refused) == (409, "verdict")
     assert "threshold" in refused.json()["error"]
+
+
+def test_a_void_certificate_is_refused(desk: Desk, student: str) -> None:
+    """Nothing of it holds any more, so the student could answer nothing; the reason is what voided it."""
+    void(desk.engine, student, "all")
+    refused = desk.propose()
+    assert _refused(refused) == (409, "verdict")
+    assert "void for all (audit: 9 of 30 disagreed)" in refused.json()["error"]
 
 
 def test_a_damaged_artifact_is_refused(desk: Desk, student: str) -> None:

@@ -14,7 +14,7 @@ from ledger.stages import Stage
 from ledger.tables import HeartbeatRow, JobRow, SliceRuleRow
 from ledger.tally import Drop, Tally
 from monitor.declared_rules import Phase
-from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm
+from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm, void
 from tests.ledger.builders import build_exchange
 
 
@@ -101,6 +101,23 @@ def test_a_damaged_manifest_is_a_problem_of_the_student(desk: Desk, student: str
     shown = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/students/{student}").json()
     assert (shown["manifest"], "digest" in shown["problem"]) == (None, True)
     assert _status(desk)["tasks"][0]["students"][0]["thresholds"] == {}
+
+
+def test_what_voided_a_certificate_is_told(desk: Desk, student: str) -> None:
+    """Among the problems while the student serves, in its slice table, and with its lines."""
+    _alive(desk, student)
+    desk.promote_to_canary()
+    assert _status(desk)["health"] == "healthy"
+    void(desk.engine, student, "all")
+    status = _status(desk)
+    assert status["health"] == "degraded"
+    assert (
+        "certificate is void for all (audit: 9 of 30 disagreed); the teacher serves" in status["problems"][0]
+    )
+    assert [line["void"] for line in status["tasks"][0]["slices"] if line["slice"] == "all"] == [True]
+    shown = desk.ask("vera", "GET", f"/api/v1/tasks/{TASK}/students/{student}").json()["certificate"]
+    assert (shown["thresholds"], shown["void_slices"]) == ({}, ["all"])
+    assert [(line["cause"], line["accepted"]) for line in shown["lines"]] == [("audit", 500)]
 
 
 @pytest.mark.parametrize("age_seconds", [None, 61])
