@@ -3,32 +3,29 @@
 The cursors move in that transaction, so a monitor killed at any moment neither loses nor repeats a pair.
 """
 
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from ledger.artifacts import GateReport
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.cursors import advance_cursor, cursor
-from ledger.exchange import parse_exchange_id
 from ledger.exchange_file import exchange_paths
 from ledger.heartbeats import leave_heartbeat
 from ledger.labels import labels_after, remove_labels
-from ledger.tables import AlarmRow, HeartbeatRow, LabelRow
-from monitor.cardinality import SliceNames, bounded, slice_names
-from monitor.columns import PairColumns, without_overall
-from monitor.declared_rules import Followed, earliest, join, note_earliest, settle
+from ledger.tables import AlarmRow, HeartbeatRow
+from monitor.columns import PairColumns
+from monitor.declared_rules import earliest, join, note_earliest, settle
 from monitor.due_jobs import open_due_job
 from monitor.folding import Changes, merged_changes, pair_sums
-from monitor.lost_labels import Swept, aged_labels, sweep
-from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
+from monitor.gathering import LABELS, SWEPT, Begun, Read, Reports, bounded_slices, gather, source_of
+from monitor.lost_labels import aged_labels
+from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
 from monitor.references import answering_students, certificates, gate_reports
 from monitor.trigger import Stream, tick_mass
@@ -38,10 +35,9 @@ from monitor.windows import add_to_rows, with_whole_life
 
 PROCESS = "monitor"  # reader of the cursors and name of the heartbeat
 FOLLOWER = "monitor/rules"  # reader of the past for rules that were declared later
-SWEPT = "labels/swept"  # cursor source: labels up to here have their exchange, or were removed
-LABELS = "labels"  # cursor source; an exchange file's is "answers:<gateway>"
-A_TICK = Limits(answers=20_000, pairs=50_000)  # of each gateway; the rest waits for the next tick, at once
-THE_PAST_A_TICK = Limits(answers=10_000, pairs=25_000)  # likewise, while rules catch up
+
+
+THE_PAST_A_TICK = Limits(answers=10_000, pairs=25_000)  # of each gateway, while rules catch up
 LABELS_A_TICK = 2000
 
 
@@ -75,41 +71,6 @@ class CycleReport:
     was_overtaken: bool = False  # somebody else moved the cursors meanwhile; nothing was written
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """Where the sources stood and what the control file said when the tick began."""
-
-    positions: Mapping[str, int]  # cursor source -> position
-    labels: tuple[LabelRow, ...]
-    aged: tuple[LabelRow, ...]  # whose exchange should be there by now
-    answering: Mapping[str, Mapping[str, str]]  # task -> artifact -> manifest digest
-    followed: Followed
-    past: Mapping[str, int]  # cursor source -> position of the rules that catch up
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What rules that catch up are shown, in their slices alone."""
-
-    arrivals: Mapping[str, Arrivals] = field(default_factory=dict)  # by gateway
-    pairs: tuple[PairColumns, ...] = ()
-    known: tuple[PairColumns, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What lies beyond those positions."""
-
-    arrivals: Mapping[str, Arrivals]  # by gateway
-    pairs: tuple[PairColumns, ...]
-    known: tuple[PairColumns, ...]
-    overflow: Mapping[str, int]  # "task/rule" -> pairs that had to count as its `other`
-    labels: tuple[LabelRow, ...]  # those whose exchange files could be read
-    problems: Mapping[str, str]
-    past: Past
-    swept: Swept
-
-
 def run_cycle(
     engine: Engine, configuration: Configuration, now_us: int, past: Limits = THE_PAST_A_TICK
 ) -> CycleReport:
@@ -121,9 +82,9 @@ def run_cycle(
     tasks = {task.name: task for task in configuration.task}
     files = {path.stem: path for path in exchange_paths(directory)}
     begun = _begin(engine, tasks, files, now_us)
-    read = _read(begun, files, tasks, past)
+    read = gather(begun, files, tasks, past)
     reports, unreadable = gate_reports(directory, begun.answering)
-    read = _bounded(engine, read, tasks, reports)
+    read = bounded_slices(engine, read, tasks, reports)
     changes = _changes(engine, configuration, tasks, begun, read)
     counts = {task: _counts(read, task) for task in tasks}
     certified = certificates(directory, begun.answering)
@@ -147,7 +108,7 @@ def run_cycle(
 
 def _begin(engine: Engine, tasks: Tasks, files: Mapping[str, Path], now_us: int) -> Begun:
     with transaction(engine) as session:
-        sources = list(map(_source, files))
+        sources = list(map(source_of, files))
         positions = {source: cursor(session, PROCESS, source) for source in (LABELS, SWEPT, *sources)}
         labels = labels_after(session, positions[LABELS], LABELS_A_TICK)
         aged = aged_labels(session, positions[SWEPT], positions[LABELS], now_us)
@@ -155,98 +116,6 @@ def _begin(engine: Engine, tasks: Tasks, files: Mapping[str, Path], now_us: int)
         rules = settle(session, tasks, PROCESS, FOLLOWER)
         past = {source: cursor(session, FOLLOWER, source) for source in sources if rules.catching_up}
         return Begun(positions, tuple(labels), tuple(aged), answering, rules, past)
-
-
-def _read(begun: Begun, files: Mapping[str, Path], tasks: Tasks, limits: Limits) -> Read:
-    arrivals: dict[str, Arrivals] = {}
-    problems: dict[str, str] = {}
-    asked_about = _labelled_sequences(begun.labels)
-    past: dict[str, Arrivals] = {}
-    for gateway, path in files.items():
-        sequences = sorted(asked_about.get(gateway, ()))
-        try:
-            arrivals[gateway] = _read_live(begun, gateway, path, tasks, sequences)
-            if begun.followed.catching_up:
-                upto = arrivals[gateway].position
-                past[gateway] = _read_past(begun, gateway, path, tasks, sequences, upto, limits)
-        except sqlite3.Error as error:
-            arrivals.pop(gateway, None)  # both or neither: a label is applied to what both have read
-            problems[gateway] = f"{path} cannot be read: {error}"
-    labels = tuple(_labels_before(begun.labels, problems))
-    swept = sweep(begun.aged, begun.positions[SWEPT], files)
-    return Read(arrivals, *_columns(arrivals), {}, labels, problems, Past(past, *_columns(past)), swept)
-
-
-def _read_live(begun: Begun, gateway: str, path: Path, tasks: Tasks, asked_about: Sequence[int]) -> Arrivals:
-    position = begun.positions[_source(gateway)]
-    return read_arrivals(path, position, A_TICK, tasks, asked_about, begun.followed.joined)
-
-
-def _read_past(
-    begun: Begun,
-    gateway: str,
-    path: Path,
-    tasks: Tasks,
-    asked_about: Sequence[int],
-    upto: int,
-    limits: Limits,
-) -> Arrivals:
-    """For the rules that catch up, up to where the live reader stands."""
-    rules = begun.followed.catching_up
-    some = {name: tasks[name] for name in rules}
-    position = begun.past[_source(gateway)]
-    found = read_arrivals(path, position, limits, some, asked_about, rules, upto)
-    pairs, known = (tuple(map(without_overall, part)) for part in (found.pairs, found.known))
-    return replace(found, pairs=pairs, known=known)
-
-
-def _columns(arrivals: Mapping[str, Arrivals]) -> tuple[tuple[PairColumns, ...], tuple[PairColumns, ...]]:
-    """The new pairs of all gateways, and the known ones."""
-    pairs = tuple(columns for one in arrivals.values() for columns in one.pairs)
-    return pairs, tuple(columns for one in arrivals.values() for columns in one.known)
-
-
-def _bounded(
-    engine: Engine, read: Read, tasks: Tasks, reports: Mapping[str, Mapping[str, GateReport | None]]
-) -> Read:
-    """With at most so many slices of a header as its rule allows."""
-    past = read.past
-    columns_of_all = (*read.pairs, *read.known, *past.pairs, *past.known)
-    students = {(columns.task, name) for columns in columns_of_all for name in columns.artifacts}
-    names: dict[str, dict[str, SliceNames]] = {}
-    with transaction(engine) as session:
-        for task, artifact in sorted(students):
-            of_task = names.setdefault(task, {})
-            of_task[artifact] = slice_names(session, task, artifact, reports[task].get(artifact))
-
-    def bound(some: Sequence[PairColumns]) -> tuple[PairColumns, ...]:
-        return tuple(bounded(columns, tasks[columns.task], names[columns.task]) for columns in some)
-
-    pairs, past_pairs = bound(read.pairs), bound(past.pairs)
-    overflow: Counter[str] = Counter()
-    for task, of_task in names.items():
-        for student in of_task.values():
-            overflow.update({f"{task}/{rule}": count for rule, count in student.overflow.items() if count})
-    bounded_past = Past(past.arrivals, past_pairs, bound(past.known))
-    return replace(read, pairs=pairs, known=bound(read.known), overflow=overflow, past=bounded_past)
-
-
-def _labelled_sequences(labels: Sequence[LabelRow]) -> dict[str, set[int]]:
-    sequences: dict[str, set[int]] = {}
-    for label in labels:
-        parsed = parse_exchange_id(label.exchange_id)
-        if parsed is not None:
-            sequences.setdefault(parsed[0], set()).add(parsed[1])
-    return sequences
-
-
-def _labels_before(labels: Sequence[LabelRow], unreadable: Mapping[str, str]) -> Iterator[LabelRow]:
-    """Labels up to the first whose exchange file cannot be read now: that one waits, in its order."""
-    for label in labels:
-        parsed = parse_exchange_id(label.exchange_id)
-        if parsed is not None and parsed[0] in unreadable:
-            return
-        yield label
 
 
 def _is_current(session: Session, begun: Begun) -> bool:
@@ -285,7 +154,7 @@ def _watch(
     session: Session,
     configuration: Configuration,
     counts: Mapping[str, Mapping[Stream, Counts]],
-    reports: Mapping[str, Mapping[str, GateReport | None]],
+    reports: Reports,
     mass: float,
     now_us: int,
 ) -> list[AlarmRow]:
@@ -319,7 +188,7 @@ def _seconds_since_last_tick(session: Session, now_us: int) -> float | None:
 
 
 def _advance(session: Session, begun: Begun, read: Read) -> None:
-    positions = {_source(gateway): arrivals.position for gateway, arrivals in read.arrivals.items()}
+    positions = {source_of(gateway): arrivals.position for gateway, arrivals in read.arrivals.items()}
     positions[SWEPT] = read.swept.position
     remove_labels(session, read.swept.lost)
     if read.labels:
@@ -332,31 +201,11 @@ def _advance(session: Session, begun: Begun, read: Read) -> None:
 
 
 def _advance_past(session: Session, read: Read) -> None:
-    if _caught_up(read):
+    if read.caught_up:
         join(session, FOLLOWER)
     else:
         for gateway, arrivals in read.past.arrivals.items():
-            advance_cursor(session, FOLLOWER, _source(gateway), arrivals.position)
-
-
-def _caught_up(read: Read) -> bool:
-    """Both readers stand at the same answer of every gateway. One that cannot be read now is waited for."""
-    positions = {gateway: arrivals.position for gateway, arrivals in read.arrivals.items()}
-    return not read.problems and positions == {
-        gateway: arrivals.position for gateway, arrivals in read.past.arrivals.items()
-    }
-
-
-def _past_is_behind(read: Read) -> bool:
-    return any(arrivals.is_behind for arrivals in read.past.arrivals.values())
-
-
-def _share_read(read: Read) -> float:
-    """Of the past, by the rules that catch up."""
-    past, live = (
-        sum(arrivals.position for arrivals in some.values()) for some in (read.past.arrivals, read.arrivals)
-    )
-    return past / live if live else 0.0
+            advance_cursor(session, FOLLOWER, source_of(gateway), arrivals.position)
 
 
 def _report(
@@ -366,7 +215,7 @@ def _report(
     voids: Sequence[Void],
     unreadable: Mapping[str, str],
 ) -> CycleReport:
-    names, caught_up = begun.followed.names, _caught_up(read)
+    names, caught_up = begun.followed.names, read.caught_up
     unusable: Counter[str] = Counter()
     for arrivals in read.arrivals.values():
         unusable.update(arrivals.unusable)
@@ -379,11 +228,11 @@ def _report(
         alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
         voids=tuple(voids),
         joined=names if caught_up else (),
-        catching_up={} if caught_up else dict.fromkeys(names, _share_read(read)),
+        catching_up={} if caught_up else dict.fromkeys(names, read.share_of_past),
         problems={**read.problems, **unreadable},
         is_behind=len(read.labels) >= LABELS_A_TICK
-        or any(arrivals.is_behind for arrivals in read.arrivals.values())
-        or (begun.followed.more_wait if caught_up else _past_is_behind(read)),
+        or read.is_behind
+        or (begun.followed.more_wait if caught_up else read.past_is_behind),
     )
 
 
@@ -408,7 +257,3 @@ def _heartbeat(session: Session, report: CycleReport, now_us: int) -> dict[str, 
         "is_behind": report.is_behind,
         "problems": dict(report.problems),
     }
-
-
-def _source(gateway: str) -> str:
-    return f"answers:{gateway}"
