@@ -19,8 +19,8 @@ from monitor.certificate import (
     thresholds_of_counts,
     thresholds_of_grid,
 )
+from monitor.histograms import Bools, Floats, Ints
 from monitor.intervals import at_most_p_value, lower_bound, upper_bound
-from monitor.measures import Bools, Floats, Ints
 from monitor.sums import COVERAGE_EDGES, SliceSums, Vector
 
 DELTA = 0.1

@@ -54,8 +54,8 @@ def standing_to_json(standing: Standing) -> dict[str, Any]:
 
 def standing_from_json(document: Mapping[str, Any]) -> Standing:
     return Standing(
-        _none_as_nothing(document["log_wealth_by_bet"]),
-        _none_as_nothing(document["log_cusum_by_bet"]),
+        none_as_nothing(document["log_wealth_by_bet"]),
+        none_as_nothing(document["log_cusum_by_bet"]),
         tuple(document["restarted_us"]),
     )
 
@@ -73,5 +73,5 @@ def finite_or_none(logs: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in logs]
 
 
-def _none_as_nothing(logs: Sequence[float | None]) -> tuple[float, ...]:
+def none_as_nothing(logs: Sequence[float | None]) -> tuple[float, ...]:
     return tuple(-math.inf if value is None else value for value in logs)

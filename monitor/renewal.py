@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monitor.detector import finite_or_none, log_mean, none_as_zero_wealth
+from monitor.detector import log_mean
+from monitor.detector_state import finite_or_none, none_as_nothing
 
 SUPPOSED = (0.0, 0.25, 0.5, 0.75)  # of what was certified: the disagreements that the bets are best for
 
@@ -46,7 +47,7 @@ def plain(renewal: Renewal) -> dict[str, Any]:
 
 def read_renewal(document: Mapping[str, Any]) -> Renewal:
     """The inverse of plain."""
-    wealth = none_as_zero_wealth(document["log_wealth_by_bet"])
+    wealth = none_as_nothing(document["log_wealth_by_bet"])
     return Renewal(wealth, document["inputs"], document["disagreements"])
 
 

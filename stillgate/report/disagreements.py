@@ -16,9 +16,9 @@ from ledger.exchange import TEACHER, parse_exchange_id
 from ledger.exchange_file import exchange_path, exchange_paths, reading
 from ledger.tables import LabelRow
 from monitor.columns import PairColumns
+from monitor.histograms import UNIT
 from monitor.reading import Limits, read_arrivals
 from monitor.slicing import NO_SLICE
-from monitor.sums import UNIT
 from stillgate.report.period import Period
 
 MOST = 12  # of the worst, and of the latest
