@@ -83,7 +83,7 @@ SLICE_GAUGES: tuple[tuple[str, str, Callable[[SliceSums], float]], ...] = (
         lambda sums: calibration_noise(sums.reliability),
     ),
     (
-        "stillgate_slice_temperature_ratio",
+        "stillgate_slice_temperature",
         "Temperature at which the student fits its teacher best, 1 when it is as sure as it should be.",
         lambda sums: sums.temperature,
     ),

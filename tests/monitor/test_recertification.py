@@ -111,7 +111,7 @@ def test_a_repeated_input_is_no_evidence(world: World) -> None:
     world.certify(LENIENT, LINES)
     for _ in range(5):
         assert world.tick({"a": 10}, input_digests=("same",)).voids == ()
-    assert world.rows()["area=a"].sum(state["against"]["totals"]) == 5
+    assert sum(world.rows()["area=a"].state["against"]["totals"]) == 5
 
 
 def test_the_members_of_a_pool_count_together(world: World) -> None:
@@ -119,7 +119,7 @@ def test_the_members_of_a_pool_count_together(world: World) -> None:
     pool = build_certified_slice(0.75, pool=("area=a", "area=z"))
     world.certify(LENIENT, {"all": build_certified_slice(0.85), "area:small": pool})
     world.tick({"a": 3, "z": 3})
-    assert world.rows()["area:small"].sum(state["against"]["totals"]) == 40
+    assert sum(world.rows()["area:small"].state["against"]["totals"]) == 40
     while not (report := world.tick({"a": 3, "z": 3})).voids:
         assert world.ticks < 10
     assert [void.slice for void in report.voids] == ["area:small"]

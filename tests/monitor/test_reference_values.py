@@ -18,8 +18,8 @@ from monitor.calibration import (
     reliability,
     squared_calibration_error,
 )
-from monitor.certificate import least_accepted, lowest_threshold, passing
-from monitor.detector import HISTORY, new_detector, update
+from monitor.certificate import HeldOut, least_accepted, lowest_threshold, passing
+from monitor.detector import HISTORY, Terms, new_detector, terms_for, update
 from monitor.divergence import (
     brier,
     cross_entropy_nats,
@@ -131,14 +131,14 @@ def test_the_width_of_the_smoothing_is_relplots() -> None:
 
 def test_tick_form_of_the_detector() -> None:
     """R6: mean wealth after each of four ticks, null .05, three bets, one restart a tick."""
-    detector = new_detector(0.05, (0.02, 0.1, 0.3))
+    detector = new_detector(Terms(0.05, (0.02, 0.1, 0.3)))
     for losses, expected in (
         (5, 0.24784159548764),
         (9, 2.00371250106215),
         (12, 38.3690714002296),
         (15, 25483.7266924182),
     ):
-        detector = update(detector, 1.0, 100, losses, 0)
+        detector = update(detector, 1.0, (100 - losses, losses), 0)
         assert math.exp(detector.log_wealth) == pytest.approx(expected, rel=1e-12)
 
 
@@ -215,7 +215,7 @@ def test_a_slice_that_cannot_be_certified_has_no_threshold() -> None:
     bad = SliceSums(pairs=4000, coverage_pairs=((50, 2000), (99, 2000)), coverage_disagreements=((99, 500),))
 
     assert least_accepted(0.02, 0.05) == 149
-    assert lowest_threshold(bad, 0.02, 0.05) is None
+    assert lowest_threshold(HeldOut(bad), 0.02, 0.05) is None
 
 
 def test_full_confidence_has_no_bin_of_its_own() -> None:
@@ -246,8 +246,8 @@ def test_population_stability_is_told_beside_its_noise() -> None:
 
 def test_a_detector_does_not_grow() -> None:
     """E7: ticks of the past are folded together, never kept and weighed again at every update."""
-    detector = new_detector(0.05)
+    detector = new_detector(terms_for(0.05))
     for _ in range(2 * HISTORY):
-        detector = update(detector, 1.0, 100, 5, 0)
+        detector = update(detector, 1.0, (95, 5), 0)
 
     assert len(detector.ticks) <= HISTORY

@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from ledger.slices import SliceRule
 from monitor.intervals import confidence_sequence
+from monitor.layout import layout_of
 from monitor.reports import merged_sums, slice_reports, students_with_sums, sums_over_time
 from monitor.sums import SliceSums, merged
 from monitor.windows import add_to_rows, with_whole_life
@@ -63,10 +64,11 @@ def test_an_unknown_student_has_no_sums(engine: Engine) -> None:
 def test_windows_come_one_by_one_in_order_of_time(engine: Engine) -> None:
     """Those that start in the span, without the sums over the whole life; and who has any."""
     one = SliceSums.of_pair(build_pair())
+    row = layout_of(3).row(one.to_json())
     with Session(engine) as session:
         starts = (60, 0, 120)
-        add_to_rows(session, with_whole_life({("desk", "s-1", "all", start): one for start in starts}))
-        add_to_rows(session, with_whole_life({("other", "s-2", "all", 0): one}))
+        add_to_rows(session, with_whole_life({("desk", "s-1", "all", start): row for start in starts}))
+        add_to_rows(session, with_whole_life({("other", "s-2", "all", 0): row}))
 
         assert list(sums_over_time(session, "desk", "s-1", "all")) == [0, 60, 120]
         assert sums_over_time(session, "desk", "s-1", "all", 60, 120) == {60: one}
