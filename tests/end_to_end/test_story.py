@@ -140,7 +140,8 @@ def test_5_labels_come_late_and_count(running: Running) -> None:
         json={"labels": [{"exchange_id": one, "label": "alpha"} for one in reversed(ids)]},
     )
 
-    assert response.json() == {"accepted": 10, "refused": []}
+    answer = response.json()
+    assert (answer["accepted"], answer["refused"]) == (10, [])
 
 
 def test_6_a_drift_in_one_slice_alarms_and_demotes(running: Running, artifact: str) -> None:

@@ -16,7 +16,7 @@ CHANGES = {
         ["gateway.name", "gateway.max_body_bytes"],
         None,
     ),
-    "a task": ('version = "v1"', 'version = "v2"', [], {"gateway", "control", "monitor", "student"}),
+    "a task": ('version = "1"', 'version = "2"', [], {"gateway", "control", "monitor", "student"}),
     "the dead-man rule": (
         "stale_seconds = 60",
         "stale_seconds = 90",

@@ -22,7 +22,7 @@ from tests.reliability.teachers import answer_to
 
 SLACK = 2  # descriptors and threads
 LAZY_THREADS = min(32, (os.cpu_count() or 1) + 4)  # of asyncio's own pool, which fills when it is first used
-OPEN = ("stillgate_inflight_requests", 'stillgate_upstream_connections{state="busy"')
+IN_FLIGHT, BUSY = "stillgate_inflight_requests", 'stillgate_upstream_connections{state="busy"'
 RELEASE_SECONDS = 30.0  # for pooled connections to be closed
 LIVEZ_SECONDS = 2.0  # on a machine where every core is taken; what was seen stands in the table
 
@@ -134,7 +134,8 @@ def check_released(row: Row, running: Running, before: "Footprint") -> None:
         nonlocal after
         after = footprint(running.process.pid)
         metrics = running.metrics()
-        idle = not any(value for name, value in metrics.items() if name.startswith(OPEN))
+        busy = (value for name, value in metrics.items() if name.startswith(BUSY))
+        idle = not any((metrics[IN_FLIGHT], *busy))
         threads = after.threads <= before.threads + SLACK + LAZY_THREADS
         return idle and threads and after.descriptors <= before.descriptors + SLACK
 
