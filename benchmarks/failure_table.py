@@ -6,27 +6,46 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.open_loop import Offered
-from benchmarks.quantiles import percentile
+from benchmarks.quantiles import Floats, percentile
 from benchmarks.report import MISSED, Floor, Report, Table
 
 LIMIT, STRETCH = 1.25, 1.05
 HEADER = (
-    *("condition", "p99 ms", "off", "ratio", "upper bound", "off/off", "its bound", "worst ms", "errors"),
+    *(
+        "condition",
+        "p99 ms",
+        "off",
+        "ratio",
+        "upper bound",
+        "off/off",
+        "its bound",
+        "left out",
+        "worst ms",
+        "errors",
+    ),
     *("dropped", ""),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What callers saw, and the latencies that count: of the requests that no stall of the host touched."""
+
+    seen: Offered
+    counted_us: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """Off, condition, condition, off."""
 
-    before: Offered
-    during: tuple[Offered, Offered]
-    after: Offered
+    before: Leg
+    during: tuple[Leg, Leg]
+    after: Leg
     held: bool  # the condition was what it says until the end of the second leg
 
     @property
-    def off(self) -> tuple[Offered, Offered]:
+    def off(self) -> tuple[Leg, Leg]:
         return self.before, self.after
 
 
@@ -58,17 +77,22 @@ def off_ratio(blocks: Sequence[Block]) -> float:
     return _p99([block.after for block in blocks]) / _p99([block.before for block in blocks])
 
 
-def _p99(legs: Sequence[Offered]) -> float:
+def _p99(legs: Sequence[Leg]) -> float:
     """Microseconds: the median over the legs of each leg's own p99; infinite when none was answered.
 
-    A condition is in force through the whole of every leg. A moment in which the host gives the machine no
-    processor falls into one leg and would make up the p99 of all requests taken together.
+    A condition is in force through the whole of every leg, so a leg that something else disturbed may be outvoted.
     """
-    return float(np.median([percentile(leg.latencies_us, 0.99) for leg in legs]))
+    return float(np.median([percentile(leg.counted_us, 0.99) for leg in legs]))
+
+
+def _left_out(legs: Sequence[Leg]) -> float:
+    """Share of the answered requests that stalls touched."""
+    answered = sum(len(leg.seen.latencies_us) for leg in legs)
+    return 1 - sum(len(leg.counted_us) for leg in legs) / answered if answered else 0.0
 
 
 def _errors(outcome: Outcome) -> int:
-    return sum(leg.error_count for block in outcome.blocks for leg in (*block.off, *block.during))
+    return sum(leg.seen.error_count for block in outcome.blocks for leg in (*block.off, *block.during))
 
 
 def failure_report(outcomes: Sequence[Outcome | Unmeasured], times_slower: float, note: str) -> Report:
@@ -84,7 +108,7 @@ def row_of(outcome: Outcome | Unmeasured) -> tuple[str, ...]:
     blocks = outcome.blocks
     off = [leg for block in blocks for leg in block.off]
     during = [leg for block in blocks for leg in block.during]
-    worst = max(float(leg.latencies_us.max(initial=0.0)) for leg in during)
+    worst = max(float(leg.seen.latencies_us.max(initial=0.0)) for leg in during)
     return (
         outcome.condition,
         f"{_p99(during) / 1e3:.2f}",
@@ -93,6 +117,7 @@ def row_of(outcome: Outcome | Unmeasured) -> tuple[str, ...]:
         f"{outcome.bound:.2f}",
         f"{off_ratio(blocks):.2f}",
         f"{outcome.off_bound:.2f}",
+        f"{_left_out(off):.1%} / {_left_out(during):.1%}",
         f"{worst / 1e3:.1f}",
         str(_errors(outcome)),
         ", ".join(f"{reason} {count}" for reason, count in outcome.drops.items()) or "-",

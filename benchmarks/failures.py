@@ -3,6 +3,7 @@
 Each condition is a real one on a running deployment. Blocks of four legs, off, condition, condition, off, at a constant
 arrival rate; the ratio is that of the median p99 of the legs, its bound a bootstrap over whole blocks. Off
 means that no student is in shadow; the same bound for the last off legs against the first says how much is noise.
+Requests that were open while the host had taken a processor away do not count, in the condition as little as in off.
 """
 
 import tempfile
@@ -31,6 +32,7 @@ from benchmarks.deployment import Deployment, account, drops_between, running_de
 from benchmarks.failure_table import (
     HEADER,
     Block,
+    Leg,
     Outcome,
     Unmeasured,
     failure_report,
@@ -39,10 +41,11 @@ from benchmarks.failure_table import (
     row_of,
 )
 from benchmarks.nginx import answering_nginx
-from benchmarks.open_loop import Offered, offer
+from benchmarks.open_loop import offer
 from benchmarks.processes import free_ports
 from benchmarks.quantiles import upper_bound
 from benchmarks.report import Report
+from benchmarks.stalls import stalls_in, undisturbed_us, watching_processors
 from benchmarks.traffic import CLASSES
 from ledger.artifacts import MODEL_FILE
 from tests.artifacts import tiny_artifact
@@ -61,24 +64,26 @@ SHORT = Plan(rounds=2, seconds=2.0)
 
 
 def measure(folder: Path, plan: Plan) -> Report:
-    packages.require("nginx", "gcc")
+    packages.require("nginx")
     (teacher,) = free_ports(1)
     quick, slow = _batch_milliseconds(folder)
-    with answering_nginx(folder, "teacher", teacher):
+    with answering_nginx(folder, "teacher", teacher), watching_processors(folder) as stalls:
         outcomes = [
             outcome
             for on_small_disk, conditions in groupby(CONDITIONS, lambda condition: condition.small_disk)
-            for outcome in _outcomes(folder, teacher, on_small_disk, deque(conditions), plan)
+            for outcome in _outcomes(folder, teacher, on_small_disk, deque(conditions), plan, stalls)
         ]
     note = (
         f"{plan.rate:g} requests/s, open loop; {plan.rounds} blocks of 4 legs of {plan.seconds:g} s for each condition;"
-        f" 95 % bootstrap bounds over blocks. A student's batch takes {quick:.2f} ms, the slow one's {slow:.1f} ms."
+        f" 95 % bootstrap bounds over blocks. Left out, off and during: requests that were open while the host had"
+        " taken a processor away, as a thread of the highest priority on each saw it; the worst is of all."
+        f" A student's batch takes {quick:.2f} ms, the slow one's {slow:.1f} ms."
     )
     return failure_report(outcomes, slow / quick, note)
 
 
 def _outcomes(
-    folder: Path, teacher: int, on_small_disk: bool, conditions: deque[Condition], plan: Plan
+    folder: Path, teacher: int, on_small_disk: bool, conditions: deque[Condition], plan: Plan, stalls: Path
 ) -> Iterator[Outcome | Unmeasured]:
     """One deployment for all; a new one after a condition that could not be begun or taken back."""
     while conditions:
@@ -87,7 +92,7 @@ def _outcomes(
             with _deployment(place, teacher, on_small_disk) as deployment:
                 offer(deployment.port, KIND, plan.rate, plan.seconds)
                 while conditions:
-                    yield _outcome(deployment, conditions[0], plan)
+                    yield _outcome(deployment, conditions[0], plan, stalls)
                     conditions.popleft()
         except (packages.NotInstalled, RuntimeError, OSError) as error:
             print(f"NOT MEASURED: {conditions[0].name}: {error}", flush=True)
@@ -113,9 +118,9 @@ def _on(folder: Path, teacher: int, data_directory: Path) -> Iterator[Deployment
         yield deployment
 
 
-def _outcome(deployment: Deployment, condition: Condition, plan: Plan) -> Outcome:
+def _outcome(deployment: Deployment, condition: Condition, plan: Plan, stalls: Path) -> Outcome:
     before = deployment.counters()
-    blocks = tuple(_block(deployment, condition, plan) for _ in range(plan.rounds))
+    blocks = tuple(_block(deployment, condition, plan, stalls) for _ in range(plan.rounds))
     after = deployment.counters()
     requests, recorded, dropped, pending = account(after)
     outcome = Outcome(
@@ -131,9 +136,10 @@ def _outcome(deployment: Deployment, condition: Condition, plan: Plan) -> Outcom
     return outcome
 
 
-def _block(deployment: Deployment, condition: Condition, plan: Plan) -> Block:
-    def leg() -> Offered:
-        return offer(deployment.port, KIND, plan.rate, plan.seconds)
+def _block(deployment: Deployment, condition: Condition, plan: Plan, stalls: Path) -> Block:
+    def leg() -> Leg:
+        seen = offer(deployment.port, KIND, plan.rate, plan.seconds)
+        return Leg(seen, undisturbed_us(seen, stalls_in(stalls)))
 
     before = leg()
     with condition.begin(deployment):

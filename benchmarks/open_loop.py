@@ -35,6 +35,7 @@ class Offered:
     """What the callers of one leg saw."""
 
     latencies_us: Floats  # of right answers, in the order of arrival
+    due_at: Floats  # when each of their requests was due, time.perf_counter
     errors: Mapping[str, int]  # by kind
     late_p99_us: float  # how late requests were sent: the generator's own delay
 
@@ -61,6 +62,7 @@ class Loop:
     calls: dict[socket.socket, Call] = field(default_factory=dict)
     due: deque[float] = field(default_factory=deque)
     latencies_us: list[float] = field(default_factory=list)
+    due_at: list[float] = field(default_factory=list)
     late_us: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     stopped: bool = False
@@ -125,6 +127,7 @@ class Loop:
             connection.close()
         else:
             self.latencies_us.append((now - call.due_at) * 1e6)
+            self.due_at.append(call.due_at)
             self.idle.append(connection)
 
     def _connected(self) -> socket.socket:
@@ -176,7 +179,8 @@ def finished(process: subprocess.Popen[bytes]) -> Offered:
     if process.returncode:
         raise RuntimeError(f"the load generator ended with status {process.returncode}")
     seen = orjson.loads(printed)
-    return Offered(np.array(seen["latencies_us"], dtype=np.float64), seen["errors"], seen["late_p99_us"])
+    latencies_us, due_at = (np.array(seen[name], dtype=np.float64) for name in ("latencies_us", "due_at"))
+    return Offered(latencies_us, due_at, seen["errors"], seen["late_p99_us"])
 
 
 def offer(port: int, kind: str, rate: float, seconds: float) -> Offered:
@@ -194,7 +198,12 @@ def main() -> None:
     gc.disable()
     loop.run(float(rate), float(seconds))
     late_us = percentile(loop.late_us, 0.99) if loop.late_us else 0.0
-    seen = {"latencies_us": loop.latencies_us, "errors": dict(loop.errors), "late_p99_us": late_us}
+    seen = {
+        "latencies_us": loop.latencies_us,
+        "due_at": loop.due_at,
+        "errors": dict(loop.errors),
+        "late_p99_us": late_us,
+    }
     sys.stdout.buffer.write(orjson.dumps(seen))
 
 

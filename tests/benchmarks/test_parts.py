@@ -17,11 +17,17 @@ def leg(cost_us: float, errors: int = 0, mirrored: float | None = 1.0) -> peer_t
 def offered(milliseconds: float, errors: int = 0) -> Offered:
     """A hundred requests, two of them as slow as that."""
     latencies_us = np.array([1000.0] * 98 + [milliseconds * 1e3] * 2)
-    return Offered(latencies_us, {"cut": errors} if errors else {}, 10.0)
+    return Offered(latencies_us, np.arange(100.0), {"cut": errors} if errors else {}, 10.0)
+
+
+def whole(milliseconds: float, errors: int = 0) -> failure_table.Leg:
+    """A leg of them that nothing disturbed."""
+    seen = offered(milliseconds, errors)
+    return failure_table.Leg(seen, seen.latencies_us)
 
 
 def block(off: float, during: float, errors: int = 0, held: bool = True) -> failure_table.Block:
-    return failure_table.Block(offered(off), (offered(during), offered(during, errors)), offered(off), held)
+    return failure_table.Block(whole(off), (whole(during), whole(during, errors)), whole(off), held)
 
 
 def outcome(*blocks: failure_table.Block, unaccounted: int = 0) -> failure_table.Outcome:
@@ -77,7 +83,7 @@ def test_a_condition_that_could_not_be_made_is_a_missed_row() -> None:
 
 def test_the_ratio_is_that_of_the_median_legs() -> None:
     """Over the legs of every block, not the mean of the blocks' ratios; one leg of a restless host changes nothing."""
-    restless = failure_table.Block(offered(2), (offered(900), offered(3)), offered(2), held=True)
+    restless = failure_table.Block(whole(2), (whole(900), whole(3)), whole(2), held=True)
     assert failure_table.p99_ratio([block(2, 3), restless, block(2, 3)]) == pytest.approx(1.5)
     assert failure_table.p99_ratio([block(2, 900), block(2, 900), block(2, 3)]) == pytest.approx(450)
     assert failure_table.off_ratio([block(2, 3)]) == pytest.approx(1.0)
