@@ -21,6 +21,7 @@ from ledger.clock import now_us
 from ledger.exchange import Arm, Fallback, Outcome, ServedBy, Unpaired
 from ledger.languages import languages_are_ready
 from ledger.observation import Observation
+from ledger.slices import Subject
 from student.client import StudentClient
 from student.wire import Refusal
 
@@ -93,9 +94,12 @@ class StudentArm:
         seen = self._recorder.forms.get((route.name, asked.shape))
         if seen is None:  # this teacher has not yet been seen to answer a request of this shape
             return Fallback.FORM_UNKNOWN
-        thresholds = _thresholds(passage, request, serving, asked.texts)
+        if len(route.counted_rules) < len(route.rules) and not languages_are_ready():
+            return Fallback.UNCERTIFIED_SLICE
+        subjects = _subjects(passage, request, asked.texts)
+        thresholds = applied_thresholds(route.rules, serving.thresholds, subjects)
         if thresholds is None:
-            return why_uncovered(route.rules, serving.void, passage.attributes, asked.texts)
+            return why_uncovered(route.rules, serving.void, subjects)
         said = await self._ask(passage, serving.artifact, asked)
         fallback = decide(said, thresholds)
         if isinstance(said, Refusal) or fallback is not None:
@@ -135,15 +139,10 @@ class StudentArm:
             )
 
 
-def _thresholds(
-    passage: Passage, request: Request, serving: Serving, texts: Sequence[str]
-) -> list[float] | None:
-    """From the same attributes, texts and time that are recorded; None while the languages are being loaded."""
-    route = passage.route
-    if len(route.counted_rules) < len(route.rules) and not languages_are_ready():
-        return None
-    attributes = {**passage.attributes, **route.attributes_in(request.body)}
-    return applied_thresholds(route.rules, serving.thresholds, attributes, texts, passage.started_at_us)
+def _subjects(passage: Passage, request: Request, texts: Sequence[str]) -> list[Subject]:
+    """What rules look at: the same attributes, texts and time that are recorded."""
+    attributes = {**passage.attributes, **passage.route.attributes_in(request.body)}
+    return [Subject(attributes, len(text.split()), None, text, passage.started_at_us) for text in texts]
 
 
 def _read(passage: Passage, request: Request) -> Asked | Fallback:

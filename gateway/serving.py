@@ -35,23 +35,16 @@ def applied_threshold(
 def applied_thresholds(
     rules: Sequence[SliceRule],
     thresholds: Mapping[str, float],
-    attributes: Mapping[str, str],
-    texts: Sequence[str],
-    at_us: int,
+    subjects: Sequence[Subject],
 ) -> list[float] | None:
-    """One threshold for each text; None if the certificate does not cover all of them."""
-    subjects = [Subject(attributes, len(text.split()), None, text, at_us) for text in texts]
+    """One threshold for each input; None if the certificate does not cover all of them."""
     found = [applied_threshold(rules, thresholds, subject) for subject in subjects]
     return None if None in found else [threshold for threshold in found if threshold is not None]
 
 
-def why_uncovered(
-    rules: Sequence[SliceRule], void: frozenset[str], attributes: Mapping[str, str], texts: Sequence[str]
-) -> Fallback:
-    """What to call it when the certificate does not cover all texts: a slice lost it, or never had it."""
-    slices = {
-        name for text in texts for name in serving_slices_of(rules, Subject(attributes, len(text.split())))
-    }
+def why_uncovered(rules: Sequence[SliceRule], void: frozenset[str], subjects: Sequence[Subject]) -> Fallback:
+    """What to call it when the certificate does not cover all inputs: a slice lost it, or never had it."""
+    slices = {name for subject in subjects for name in serving_slices_of(rules, subject)}
     return Fallback.CERTIFICATE_VOID if slices & void else Fallback.UNCERTIFIED_SLICE
 
 

@@ -266,6 +266,10 @@ class EvilPeer:
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
+        for _ in range(2):  # a connection that was accepted in the last moment is made in the first turn
+            self._loop.run_until_complete(asyncio.sleep(0.01))
+            for line in list(self._lines):
+                line.end(reset=True)
         self._loop.run_until_complete(asyncio.sleep(0.01))
 
     def _call(self, function: Callable[[], object]) -> None:

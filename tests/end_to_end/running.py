@@ -112,6 +112,10 @@ class Running:
             "pending": metric(text, "stillgate_exchanges_pending"),
         }
 
+    def log(self) -> str:
+        """What every process said."""
+        return (self.folder / "up.log").read_text(errors="replace")
+
     def answers_of(self, responder: str) -> int:
         with reading(exchange_path(self.data, "g0")) as connection:
             query = "SELECT count(*) FROM answer WHERE responder = ?"
@@ -138,15 +142,17 @@ class Running:
             return False
 
 
-def wait_for(holds: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """The first true value of `holds`; an error that says what was waited for."""
+def wait_for(
+    holds: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS, explain: Callable[[], str] = str
+) -> Any:
+    """The first true value of `holds`; an error that says what was waited for, and what `explain` says of it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = holds()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+    raise AssertionError(f"not within {seconds:.0f} s: {what}\n{explain()}")
 
 
 def metric(text: str, name: str, labels: str = "") -> float:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from ledger.control_file import open_control_file
@@ -63,11 +64,13 @@ def stage_of(running: Running, artifact: str) -> str:
 def send(running: Running, count: int, area: str, word: str = "") -> list[str]:
     """Who served each of so many different requests."""
     served = []
-    for number in range(count):
-        response = running.ask(f"{word} {number} {time.monotonic_ns()} {CLASSES[number % 2]}", area)
-        assert response.status_code == 200
-        assert response.json()[0]["label"] == CLASSES[number % 2] or word
-        served.append(response.headers["x-stillgate-served-by"])
+    with httpx.Client() as client:
+        for number in range(count):
+            text = f"{word} {number} {time.monotonic_ns()} {CLASSES[number % 2]}"
+            response = running.ask(text, area, client)
+            assert response.status_code == 200
+            assert response.json()[0]["label"] == CLASSES[number % 2] or word
+            served.append(response.headers["x-stillgate-served-by"])
     return served
 
 
@@ -144,6 +147,13 @@ def test_5_labels_come_late_and_count(running: Running) -> None:
     assert (answer["accepted"], answer["refused"]) == (10, [])
 
 
+def why_quiet(running: Running) -> str:
+    """What the monitor counted, and what the processes said."""
+    metrics = httpx.get(running.url("monitor") + "/metrics").text.splitlines()
+    told = [line for line in metrics if line.startswith(("stillgate_detector", "stillgate_monitor"))]
+    return "\n".join((*told, *running.log().splitlines()[-40:]))
+
+
 def test_6_a_drift_in_one_slice_alarms_and_demotes(running: Running, artifact: str) -> None:
     """The slice's fidelity falls, the trigger fires there, and the serving student goes back to shadow."""
 
@@ -151,7 +161,7 @@ def test_6_a_drift_in_one_slice_alarms_and_demotes(running: Running, artifact: s
         send(running, 40, "mars", "twist")
         return bool(running.task()["alarms"])
 
-    wait_for(alarmed, "an alarm")
+    wait_for(alarmed, "an alarm", seconds=120, explain=lambda: why_quiet(running))
     (alarm, *_) = sorted(running.task()["alarms"], key=lambda one: one["id"])
     assert alarm["artifact"] == artifact
     assert alarm["slice"] in ("area=mars", "all")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.serving import applied_threshold, applied_thresholds, assign, decide
+from gateway.serving import applied_threshold, applied_thresholds, assign, decide, why_uncovered
 from ledger.exchange import Arm, Fallback
 from ledger.observation import Observation, ObservationError
 from ledger.slices import SliceRule, Subject
@@ -49,9 +49,17 @@ def test_highest_threshold_of_all_slices(subject: Subject, threshold: float | No
 
 def test_every_text_has_its_own() -> None:
     """One uncertified text leaves the whole request to the teacher."""
-    assert applied_thresholds((LENGTH,), THRESHOLDS, {}, ["a", "b c"], 0) == [0.6, 0.6]
-    assert applied_thresholds((LENGTH,), THRESHOLDS, {}, ["a", "b c d"], 0) is None
-    assert applied_thresholds((), {}, {}, ["a"], 0) is None
+    assert applied_thresholds((LENGTH,), THRESHOLDS, [Subject({}, 1), Subject({}, 2)]) == [0.6, 0.6]
+    assert applied_thresholds((LENGTH,), THRESHOLDS, [Subject({}, 1), Subject({}, 3)]) is None
+    assert applied_thresholds((), {}, [Subject({}, 1)]) is None
+
+
+def test_a_slice_that_lost_its_certificate_is_told_from_one_that_never_had_it() -> None:
+    """Also where the rule looks at the text."""
+    long = SliceRule("size", "characters", character_edges=(5,))
+    inputs = [Subject({}, 1, None, "a long one", 0)]
+    assert why_uncovered((long,), frozenset({"size=5+"}), inputs) is Fallback.CERTIFICATE_VOID
+    assert why_uncovered((long,), frozenset({"size=0-4"}), inputs) is Fallback.UNCERTIFIED_SLICE
 
 
 SURE, UNSURE = Observation((0.9, 0.1)), Observation((0.6, 0.4))
