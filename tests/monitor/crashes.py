@@ -12,6 +12,8 @@ from ledger.audit import first_broken_audit_row
 from ledger.tables import HeartbeatRow
 from monitor.cycle import PROCESS
 from monitor.reports import merged_sums
+from tests.monitor.deployed import Deployment, State, state_of
+from tests.monitor.folded import Folded
 from tests.monitor.history import (
     FAR_US,
     LENGTH,
@@ -20,15 +22,11 @@ from tests.monitor.history import (
     SIZE,
     TICK_US,
     Declared,
-    Deployment,
-    Folded,
     Operation,
-    State,
     Ticked,
     Traffic,
     burst,
     plan,
-    state_of,
 )
 from tests.monitor.killing import Before, Order, TickProcesses, run_tick
 from tests.monitor.world import TASK
@@ -54,9 +52,8 @@ def rich_tick(directory: Path) -> Order:
     quiet = [Declared((LENGTH,)), *burst(traffic, 40, wrong=0.0), Ticked(TICK_US), Ticked(2 * TICK_US)]
     for operation in (*quiet, Declared((SHORT, SIZE)), *burst(traffic, 40, wrong=0.9)):
         deployment.apply(operation)
-    deployment.past = 10_000
     deployment.close()
-    return deployment.order(FAR_US)
+    return deployment.order(Ticked(FAR_US, past=1000))
 
 
 def first_tick(directory: Path) -> Order:
@@ -66,7 +63,7 @@ def first_tick(directory: Path) -> Order:
         deployment.apply(operation)
     deployment.close()
     (deployment.directory / "control.sqlite").unlink()
-    return deployment.order(TICK_US)
+    return deployment.order(Ticked(TICK_US))
 
 
 def every_moment(processes: TickProcesses, order: Order, before: Before, step: int = 1) -> list[str]:
@@ -104,19 +101,22 @@ def random_history(
         if isinstance(operation, Ticked):
             last_us = operation.now_us
             for _ in range(rng.choice((1, 1, 2, 3))):
-                order = deployment.order(last_us := last_us + SECOND_US, *_moment(rng, tracing))
-                kills += processes.tick(order).was_killed
+                tick = Ticked(last_us := last_us + SECOND_US)
+                ended = processes.tick(deployment.order(tick, *_moment(rng, tracing)))
+                assert ended.was_killed or ended.status == 0
+                kills += ended.was_killed
                 if not (is_owed := _last_tick_us(deployment) != last_us):
-                    committed.append(Ticked(last_us))
+                    committed.append(tick)
                     break
                 undone += 1
             continue
         if isinstance(operation, Declared) and is_owed:
-            committed.append(_let_live(deployment, last_us := last_us + SECOND_US))
+            committed.append(_let_live(deployment, Ticked(last_us := last_us + SECOND_US)))
             is_owed = False
         deployment.apply(operation)
         committed.append(operation)
-    committed += [_let_live(deployment, last_us + tick * SECOND_US) for tick in range(1, 30)]
+    for _ in range(3):  # those that catch up, those that wait for them, and nothing
+        committed.append(_let_live(deployment, Ticked(last_us := last_us + SECOND_US, past=1000)))
     return History(committed, kills, undone)
 
 
@@ -144,8 +144,7 @@ def _moment(rng: random.Random, tracing: bool) -> tuple[Before, int]:
     return before, rng.randrange(1, A_TICK)
 
 
-def _let_live(deployment: Deployment, now_us: int) -> Ticked:
-    tick = Ticked(now_us)
+def _let_live(deployment: Deployment, tick: Ticked) -> Ticked:
     deployment.apply(tick)
     return tick
 

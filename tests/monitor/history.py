@@ -1,44 +1,20 @@
-"""What happens around a monitor, as a list: played on real files, with ticks that are killed or with none, and folded
-by the definitions alone."""
+"""What happens around a monitor, as a list of operations: tests.monitor.deployed plays it on real files,
+tests.monitor.folded by the definitions alone."""
 
 import random
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from sqlmodel import Session
-
-from ledger.control_file import control_path, open_control_file
-from ledger.cursors import cursor
-from ledger.exchange import TEACHER, Answer, Exchange, Origin, exchange_id, parse_exchange_id
-from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.exchange import TEACHER, Answer, Exchange, Origin, exchange_id
 from ledger.observation import Observation
-from ledger.slices import OVERALL
-from ledger.stages import Stage
-from monitor.cycle import PROCESS
-from monitor.gathering import source_of
-from monitor.pairs import Pair, pairs_of, teacher_observations_of
-from monitor.sums import SliceSums, merged
-from tests.ledger.builders import build_answer, build_certified_slice, build_exchange
-from tests.monitor.killing import Before, Order, Rule, run_tick
-from tests.monitor.world import (
-    CLASSES,
-    A,
-    B,
-    add_student,
-    build_configuration,
-    send_label,
-)
+from tests.ledger.builders import build_answer, build_exchange
+from tests.monitor.killing import Rule
+from tests.monitor.world import A, B
 
 SECOND_US = 1_000_000
 TICK_US = 10 * SECOND_US
 FAR_US = 4 * 10**15  # the year 2096: more than a day after every label
 GATEWAYS = ("g0", "g1", "g2")
-GOOD = {OVERALL: (600, 570), "area=a": (300, 285), "area=z": (300, 285)}
-LINES = {name: build_certified_slice(0.75) for name in (OVERALL, "area=a")}
 UNSURE = {A: Observation((0.55, 0.45)), B: Observation((0.45, 0.55))}  # agrees, below every threshold
 
 AREA: Rule = {"name": "area", "header": "x-area", "critical": True, "bar": 0.8}
@@ -49,18 +25,6 @@ SHORT: Rule = {"name": "length", "words": (3,)}
 SIZE: Rule = {"name": "size", "characters": (7,)}
 BOTH: Rule = {"name": "both", "of": ("area", "length")}
 ALWAYS = (AREA, DESK)  # declared before the first exchange: what they count is folded by the definitions, too
-
-CLOCKS = {  # columns that tell by the clock on the wall when a row was written, and what is made of them
-    "api_key": {"created_at_us"},
-    "audit": {"at_us", "digest"},
-    "heartbeat": {"at_us"},
-    "job": {"opened_at_us"},
-    "label": {"arrived_at_us"},
-    "slice_rule": {"declared_at_us"},
-    "stage_change": {"at_us"},
-}
-
-State = Mapping[str, Sequence[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +61,10 @@ class Removed:
 @dataclass(frozen=True, slots=True)
 class Ticked:
     now_us: int
+    past: int = 15  # answers of each gateway that rules which catch up are shown
 
 
 Operation = Arrived | Labelled | Declared | Removed | Ticked
-
-
-# --- what happens ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -207,153 +169,3 @@ def declared(rng: random.Random) -> Declared:
     if any(rule["name"] == "length" for rule in chosen):
         chosen.append(BOTH)
     return Declared(tuple(chosen))
-
-
-# --- on files -------------------------------------------------------------------------------------------
-
-
-class Deployment:
-    """The files of one deployment; what happens is written to them as its processes would."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.rules, self.past = directory, ALWAYS, 15
-        self.engine = open_control_file(directory)
-        self.students = [
-            add_student(self.engine, directory, GOOD, stage, number, LINES).artifact
-            for number, stage in ((1, Stage.SHADOW), (2, Stage.CANARY))
-        ]
-        self._files: dict[str, ExchangeFile] = {}
-
-    def apply(self, operation: Operation) -> None:
-        match operation:
-            case Arrived(gateway, exchange, answers):
-                self._file(gateway).append([exchange] if exchange else [], answers)
-            case Labelled(named, index, label):
-                send_label(self.engine, named, label, index)
-            case Declared(rules):
-                self.rules = (*ALWAYS, *rules)
-            case Removed(gateway, exchanges):
-                self._remove(gateway, exchanges)
-            case Ticked(now_us):
-                run_tick(self.order(now_us))
-
-    def order(self, now_us: int, before: Before = "statement", number: int = 0) -> Order:
-        return Order(str(self.directory), self.rules, now_us, self.past, before, number)
-
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
-        self.engine.dispose()
-
-    def _remove(self, gateway: str, exchanges: int) -> None:
-        """As gateway.retention does for age: nothing that has an answer which the monitor has not read."""
-        file = self._file(gateway)
-        with Session(self.engine) as session:
-            folded = cursor(session, PROCESS, source_of(gateway))
-        oldest = [sequence for sequence, _ in file.oldest(exchanges)]
-        unfolded = file.unfolded(oldest, folded)
-        file.remove([sequence for sequence in oldest if sequence not in unfolded], "age")
-
-    def _file(self, gateway: str) -> ExchangeFile:
-        if gateway not in self._files:
-            self._files[gateway] = ExchangeFile(exchange_path(self.directory, gateway))
-        return self._files[gateway]
-
-
-def state_of(directory: Path) -> State:
-    """Every row of the control file, by table, without what the clock on the wall said; repairs it first, as every
-    process does that opens it after another one was killed."""
-    if not control_path(directory).exists():
-        return {}
-    with closing(sqlite3.connect(control_path(directory))) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        tables = [
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        ]
-        return {table: _rows(connection, table) for table in sorted(tables)}
-
-
-def _rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
-    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    kept = ", ".join(name for name in names if name not in CLOCKS.get(table, ()))
-    return sorted(connection.execute(f"SELECT {kept} FROM {table}").fetchall(), key=repr)
-
-
-# --- by the definitions ---------------------------------------------------------------------------------
-
-Place = tuple[str, int, str]  # exchange id, index of the input, student
-
-
-@dataclass
-class Folded:
-    """What was read, by which every pair and label is counted at most once, whenever ticks came."""
-
-    exchanges: dict[str, Exchange] = field(default_factory=dict)  # those that are still there
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    read: dict[str, int] = field(default_factory=dict)  # how many of these answers
-    new_labels: list[Labelled] = field(default_factory=list)
-    labels: dict[tuple[str, int], str] = field(default_factory=dict)  # the last that was read, by input
-    pairs: dict[Place, Pair] = field(default_factory=dict)
-    labelled: dict[Place, str] = field(default_factory=dict)
-
-    def apply(self, operation: Operation) -> None:
-        match operation:
-            case Arrived(gateway, exchange, answers):
-                self._arrive(gateway, exchange, answers)
-            case Labelled():
-                self.new_labels.append(operation)
-            case Removed(gateway, exchanges):
-                self._remove(gateway, exchanges)
-            case Ticked():
-                self._tick()
-
-    def sums(self) -> dict[tuple[str, str], SliceSums]:
-        """By student and slice."""
-        parts: dict[tuple[str, str], list[SliceSums]] = {}
-        for place, pair in self.pairs.items():
-            sums = SliceSums.of_pair(pair)
-            if self.labelled.get(place) in CLASSES:
-                sums = sums.merge(SliceSums.of_label(pair, CLASSES.index(self.labelled[place])))
-            for name in pair.slices:
-                parts.setdefault((pair.artifact, name), []).append(sums)
-        return {key: merged(group) for key, group in parts.items()}
-
-    def _arrive(self, gateway: str, exchange: Exchange | None, answers: Sequence[Answer]) -> None:
-        if exchange is not None:
-            self.exchanges[exchange.exchange_id] = exchange
-        for answer in answers:
-            known = self.answers.setdefault(exchange_id(gateway, answer.exchange_sequence), [])
-            if answer.responder not in [earlier.responder for earlier in known]:
-                known.append(answer)
-
-    def _remove(self, gateway: str, exchanges: int) -> None:
-        own = [(parse_exchange_id(name), name) for name in self.exchanges]
-        oldest = sorted((place[1], name) for place, name in own if place and place[0] == gateway)[:exchanges]
-        for _, name in oldest:
-            if len(self.answers.get(name, ())) == self.read.get(name, 0):
-                del self.exchanges[name]
-
-    def _tick(self) -> None:
-        for label in self.new_labels:
-            self.labels[label.exchange_id, label.input_index] = label.label
-            for place in self.pairs:
-                if place[:2] == (label.exchange_id, label.input_index) and place[0] in self.exchanges:
-                    self.labelled[place] = label.label
-        self.new_labels.clear()
-        for name, exchange in self.exchanges.items():
-            self._read(exchange, self.answers.get(name, []))
-
-    def _read(self, exchange: Exchange, answers: Sequence[Answer]) -> None:
-        self.read[exchange.exchange_id] = len(answers)
-        teacher = teacher_observations_of(exchange, answers)
-        for answer in answers:
-            if answer.responder != TEACHER:
-                for pair in pairs_of(exchange, answer, teacher, RULES, CLASSES):
-                    place = (pair.exchange_id, pair.input_index, pair.artifact)
-                    if place not in self.pairs:
-                        self.pairs[place] = pair
-                        self.labelled[place] = self.labels.get(place[:2], "")
-
-
-RULES = build_configuration(Path("/nowhere"), slice=ALWAYS).task[0].rules

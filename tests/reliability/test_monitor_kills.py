@@ -1,13 +1,20 @@
 """The monitor killed at every moment: what it keeps is as if nobody had."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.monitor.crashes import check_against_never_killed, every_moment, random_history, rich_tick
-from tests.monitor.history import Deployment
-from tests.monitor.killing import Before, TickProcesses, can_trace
+from tests.monitor.crashes import (
+    check_against_never_killed,
+    every_moment,
+    first_tick,
+    random_history,
+    rich_tick,
+)
+from tests.monitor.deployed import Deployment
+from tests.monitor.killing import Before, Order, TickProcesses, can_trace
 from tests.reliability.rows import Row
 from tests.reliability.scale import sized
 
@@ -17,11 +24,14 @@ UNTRACEABLE = can_trace() if sized(0, 1, 1) else "`make test` has tests/monitor/
 @pytest.mark.row("F28")
 @pytest.mark.skipif(bool(UNTRACEABLE), reason=str(UNTRACEABLE))
 @pytest.mark.parametrize("before", ["statement", "call"])
-def test_monitor_killed_at_every_moment(row: Row, before: Before, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tick", [rich_tick, first_tick])
+def test_monitor_killed_at_every_moment(
+    row: Row, tick: Callable[[Path], Order], before: Before, tmp_path: Path
+) -> None:
     """SIGKILL before each SQL statement, and before each system call that changes a file, of a tick that does
-    everything: nothing of it is there or all of it, and the next tick ends in the same state, bit for bit."""
+    everything and of a first start: nothing of it is there or all of it, and the next tick ends in the same state."""
     with TickProcesses(rich_tick(tmp_path / "warm")) as processes:
-        left = every_moment(processes, rich_tick(tmp_path), before)
+        left = every_moment(processes, tick(tmp_path), before)
     row.size = f"{len(left)} kills of one tick"
     row.note(**{name: left.count(name) for name in ("untouched", "begun", "committed")})
     assert left == sorted(left, key=["untouched", "begun", "committed"].index)
