@@ -42,7 +42,7 @@ def test_monitor_killed_at_every_moment(
 def test_monitor_killed_at_random(row: Row, tmp_path: Path) -> None:
     """Traffic of three gateways, late answers, labels, changing rules and retention among ticks that are killed: every
     row of the control file is that of ticks that were not, and the sums are those of the definitions."""
-    histories = sized(0, 20, 200)
+    histories = sized(0, 10, 200)
     row.size = f"{histories} histories of 400 steps"
     with TickProcesses(rich_tick(tmp_path / "warm")) as processes:
         for number in range(histories):
