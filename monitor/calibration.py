@@ -11,6 +11,8 @@ from functools import cache
 
 import numpy as np
 
+from monitor.histograms import Floats, Ints
+
 DRAWS = 400  # of the consistency resampling
 
 
@@ -37,6 +39,12 @@ def edges(bins: int) -> tuple[float, ...]:
 def bin_of(confidence: float, bins: int) -> int:
     """The bin that holds a confidence. Compares with the edges themselves: 0.29 * 100 falls below 29."""
     return max(0, bisect_right(edges(bins), confidence) - 1)
+
+
+def bins_of(confidences: Floats, bins: int) -> Ints:
+    """bin_of, for many."""
+    found: Ints = np.searchsorted(np.array(edges(bins))[1:], confidences, side="right")
+    return found
 
 
 def reliability(confidences: Sequence[float], right: Sequence[bool], bins: int) -> list[ReliabilityBin]:

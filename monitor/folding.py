@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitor.calibration import edges
+from monitor.calibration import bins_of
 from monitor.columns import NO_LATENCY, PairColumns
 from monitor.histograms import (
     LATENCY_EDGES,
@@ -170,14 +170,14 @@ def _tempered(amounts: Ints, offset: int) -> Iterator[Column]:
 
 
 def _reliability(confidence: Floats, right: Bools, layout: Layout, prefix: str) -> Iterator[Binned]:
-    bins = _bins(confidence, RELIABILITY_BINS)
+    bins = bins_of(confidence, RELIABILITY_BINS)
     yield layout[f"{prefix}_pairs"] + bins, np.ones(len(bins), dtype=np.int64)
     yield layout[f"{prefix}_confidence"] + bins, _fixed_confidence(confidence)
     yield layout[f"{prefix}_right"] + bins, right
 
 
 def _coverage(confidence: Floats, right: Bools, layout: Layout, pairs: str, wrong: str) -> Iterator[Binned]:
-    bins = _bins(confidence, COVERAGE_EDGES)
+    bins = bins_of(confidence, COVERAGE_EDGES)
     yield layout[pairs] + bins, np.ones(len(bins), dtype=np.int64)
     yield layout[wrong] + bins, ~right
 
@@ -219,12 +219,6 @@ def _rows(
         for artifact, name, start in zip(*np.unravel_index(present, shape), strict=True)
     ]
     return keys, codes
-
-
-def _bins(confidence: Floats, bins: int) -> Ints:
-    """bin_of, for many."""
-    found: Ints = np.searchsorted(np.array(edges(bins))[1:], confidence, side="right")
-    return found
 
 
 def _fixed_confidence(confidence: Floats) -> Ints:

@@ -1,7 +1,11 @@
-"""Adds changes to the kept sums: by task, student, slice and window, and to the row over all windows."""
+"""Adds changes to the kept sums: by task, student, slice and window, and to the row over all windows.
 
+Rows are added up as arrays of 64 bits. Whole numbers have no end: what would leave 64 bits, as the losses of some
+thousand million pairs do, is added up one by one instead.
+"""
+
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import orjson
 from sqlmodel import Session
@@ -31,28 +35,37 @@ def with_whole_life(windows: Changes) -> dict[Key, Ints]:
 def add_to_rows(session: Session, changes: Changes) -> None:
     """Merge the changes into the stored rows, inside the caller's transaction."""
     stored = dict(_stored(session, changes))
-    rows = [(*key, orjson.dumps(_total(stored.get(key), change)).decode()) for key, change in changes.items()]
+    rows = [(*key, _total(stored.get(key), change)) for key, change in changes.items()]
     if rows:
         session.connection().exec_driver_sql(_KEEP, rows)
 
 
-def _total(stored: dict[str, Any] | None, change: Ints) -> dict[str, Any]:
+def _total(stored: str | None, change: Ints) -> str:
     layout = layout_for(change)
     if stored is None:
-        return layout.document(change)
+        return orjson.dumps(layout.document(change)).decode()
     try:
-        return layout.document(layout.row(stored) + change)
-    except ValueError:  # classes that the task no longer has
-        return SliceSums.from_json(stored).merge(sums_of_row(change)).to_json()
+        return orjson.dumps(layout.document(_added(layout.row(orjson.loads(stored)), change))).decode()
+    except (ValueError, OverflowError):  # classes that the task no longer has, or more than 64 bits
+        # json, since orjson reads whole numbers beyond 64 bits as floats
+        return json.dumps(SliceSums.from_json(json.loads(stored)).merge(sums_of_row(change)).to_json())
 
 
-def _stored(session: Session, changes: Changes) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """The rows that change."""
+def _added(row: Ints, change: Ints) -> Ints:
+    """Raises OverflowError where numpy would begin again at the other end."""
+    total = row + change
+    if (((row ^ total) & (change ^ total)) < 0).any():
+        raise OverflowError("a sum leaves 64 bits")
+    return total
+
+
+def _stored(session: Session, changes: Changes) -> Iterator[tuple[Key, str]]:
+    """The rows that change, as JSON text."""
     connection = session.connection()
     for (task, artifact), (slices, starts) in _wanted(changes).items():
         wanted = orjson.dumps(sorted(slices)).decode(), orjson.dumps(sorted(starts)).decode()
         for slice_name, start, sums in connection.exec_driver_sql(_STORED, (task, artifact, *wanted)):
-            yield (task, artifact, slice_name, start), orjson.loads(sums)
+            yield (task, artifact, slice_name, start), sums
 
 
 def _wanted(changes: Changes) -> Mapping[tuple[str, str], tuple[set[str], set[int]]]:

@@ -1,7 +1,7 @@
-"""Numbers that other implementations print, and mistakes that they make, against ours.
+"""Numbers that other implementations print, against ours; docs/statistics.md lists them by name.
 
-Each test names the library and version whose value it holds: scipy 1.17.1, torchmetrics 1.9.0,
-uncertainty-calibration 0.1.4, relplot 1.0.3, Evidently 0.7.23, NannyML 0.13.1.
+Each test names the library and version whose value it holds: scipy 1.17.1, scikit-learn 1.9.1, numpy 2.4.6,
+torchmetrics 1.9.0, uncertainty-calibration 0.1.4, relplot 1.0.3, Evidently 0.7.23, NannyML 0.13.1.
 """
 
 import math
@@ -9,17 +9,17 @@ import math
 import numpy as np
 import pytest
 
+from ledger.observation import Observation
 from monitor import shift
 from monitor.calibration import (
-    bin_of,
     calibration_error,
     debiased_calibration_error,
     greatest_gap,
     reliability,
     squared_calibration_error,
 )
-from monitor.certificate import HeldOut, least_accepted, lowest_threshold, passing
-from monitor.detector import HISTORY, Terms, new_detector, terms_for, update
+from monitor.certificate import passing
+from monitor.detector import Terms, new_detector, update
 from monitor.divergence import (
     brier,
     cross_entropy_nats,
@@ -30,8 +30,10 @@ from monitor.divergence import (
 from monitor.histograms import COARSE, Floats
 from monitor.intervals import at_most_p_value, confidence_sequence, holm, upper_bound
 from monitor.smoothing import smooth_calibration_error
-from monitor.sums import SliceSums
+from monitor.statistics import statistics_of
+from monitor.sums import SliceSums, merged
 from monitor.temperature import BETAS, best_beta, tempered
+from tests.monitor.world import build_pair
 
 P, Q = (0.7, 0.2, 0.1), (0.5, 0.3, 0.2)
 THEN, NOW = (400, 300, 200, 100), (30, 30, 25, 15)
@@ -39,6 +41,7 @@ CONFIDENCE_3, RIGHT_3 = (0.25, 0.25, 0.55, 0.75, 0.75), (False, False, True, Tru
 CONFIDENCE_4 = (0.05, 0.15, 0.22, 0.31, 0.38, 0.45, 0.55, 0.62, 0.71, 0.79, 0.88, 0.97)
 RIGHT_4 = tuple(bool(y) for y in (0, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 1))
 CONFIDENCE_5 = (0.9,) * 20 + (0.6,) * 20
+STREAM_6 = (0, 0, 1, 0, 1, 1, 0, 0, 1, 1)
 RIGHT_5 = tuple(index < 14 for index in range(20)) + tuple(index < 11 for index in range(20))
 
 
@@ -63,6 +66,7 @@ def test_divergences_of_two_distributions() -> None:
     assert math.sqrt(jensen_shannon_bits(P, Q) * math.log(2)) == pytest.approx(0.14799046918127456, rel=1e-13)
     assert total_variation(P, Q) == pytest.approx(0.2, rel=1e-13)
     assert cross_entropy_nats(P, Q) == pytest.approx(0.886941378500559, rel=1e-13)
+    assert cross_entropy_nats(P, P) == pytest.approx(0.8018185525433373, rel=1e-13)
 
 
 def test_shifts_of_two_histograms() -> None:
@@ -83,14 +87,10 @@ def test_a_shift_of_one_bin_moves_its_width() -> None:
 def test_binned_calibration_of_the_doc_test() -> None:
     """R3: torchmetrics, two bins."""
     bins = reliability(CONFIDENCE_3, RIGHT_3, 2)
-    truth = [(0.0, 1.0) if y else (1.0, 0.0) for y in RIGHT_3]
-    told = [(1 - sure, sure) for sure in CONFIDENCE_3]
 
     assert calibration_error(bins) == pytest.approx(0.29, rel=1e-12)
     assert squared_calibration_error(bins) == pytest.approx(0.29183328574147716, rel=1e-12)
     assert greatest_gap(bins) == pytest.approx(0.31666666666666665, rel=1e-12)
-    assert sum(map(brier, truth, told)) / 2 / 5 == pytest.approx(0.0905, rel=1e-12)
-    assert sum(map(cross_entropy_nats, truth, told)) / 5 == pytest.approx(0.34971305811254877, rel=1e-12)
 
 
 def test_binned_calibration_of_twelve_answers() -> None:
@@ -100,6 +100,28 @@ def test_binned_calibration_of_twelve_answers() -> None:
     assert calibration_error(bins) == pytest.approx(0.04666666666666666, rel=1e-12)
     assert squared_calibration_error(bins) == pytest.approx(0.0568257570707744, rel=1e-12)
     assert greatest_gap(bins) == pytest.approx(0.1, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "score", "nats"),
+    [
+        (CONFIDENCE_3, RIGHT_3, 0.0905, 0.34971305811254877),
+        (CONFIDENCE_4, RIGHT_4, 0.19556666666666675, 0.5594601057027929),
+        (CONFIDENCE_5, RIGHT_5, 0.25, None),
+    ],
+    ids=["R3", "R4", "R5"],
+)
+def test_losses_of_two_classes(
+    confidence: tuple[float, ...], right: tuple[bool, ...], score: float, nats: float | None
+) -> None:
+    """R3, R4, R5: scikit-learn's brier_score_loss, half of ours, which adds up over both classes, and log_loss."""
+    truth = [(0.0, 1.0) if y else (1.0, 0.0) for y in right]
+    told = [(1 - sure, sure) for sure in confidence]
+
+    assert sum(map(brier, truth, told)) / 2 / len(right) == pytest.approx(score, rel=1e-12)
+    if nats is not None:
+        found = sum(map(cross_entropy_nats, truth, told)) / len(right)
+        assert found == pytest.approx(nats, rel=1e-12)
 
 
 def test_debiased_calibration() -> None:
@@ -127,6 +149,31 @@ def test_smooth_calibration(confidence: tuple[float, ...], right: tuple[bool, ..
 def test_the_width_of_the_smoothing_is_relplots() -> None:
     """R4: sigma .078125."""
     assert smooth_calibration_error(*on_grid(CONFIDENCE_4, RIGHT_4, 1001))[1] == 0.078125
+
+
+def test_one_bet_on_one_observation_a_tick() -> None:
+    """R6: e-process, e-SR and e-CUSUM by their recursions; null .1, bet 2/9, so L(1) = 3 and L(0) = 7/9."""
+    restarting = once = new_detector(Terms(0.1, (2 / 9,)))
+    found = []
+    for number, disagrees in enumerate(STREAM_6):
+        restarting = update(restarting, 1.0, (1 - disagrees, disagrees), 0)
+        once = update(once, 1.0 if number == 0 else 0.0, (1 - disagrees, disagrees), 0)
+        cusum = restarting.standing.log_cusum_by_bet[0]
+        found.append(tuple(map(math.exp, (once.log_wealth, restarting.log_wealth, cusum))))
+
+    assert found[5] == pytest.approx((12.7037037037, 69.0370370370, 21.0), rel=1e-10)
+    assert found[-1] == pytest.approx((69.1646090535, 400.3127572016, 114.3333333333), rel=1e-10)
+
+
+def test_two_bets_are_worth_their_mean() -> None:
+    """R6: e-SR tuned to .2 and to .4, weights a half each."""
+    detector = new_detector(Terms(0.1, (0.1 / 0.9, 0.3 / 0.9)))
+    for disagrees in STREAM_6:
+        detector = update(detector, 1.0, (1 - disagrees, disagrees), 0)
+
+    by_bet = [math.exp(log) for log in detector.standing.log_wealth_by_bet]
+    assert by_bet == pytest.approx([103.1261155989, 896.378600823], rel=1e-10)
+    assert math.exp(detector.log_wealth) == pytest.approx(499.7523582110, rel=1e-10)
 
 
 def test_tick_form_of_the_detector() -> None:
@@ -189,65 +236,16 @@ def test_confidence_sequences(successes: int, trials: int, low: float, high: flo
     assert confidence_sequence(successes, trials, 0.05) == pytest.approx((low, high), abs=1e-8)
 
 
-def test_both_samples_are_noisy() -> None:
-    """E1: Evidently's default takes the reference for the truth and flags 28 % of null windows at 5 %; ours 5 %."""
-    chance = np.random.default_rng(1)
-    mix = (0.4, 0.3, 0.2, 0.1)
-    flagged = [
-        shift.chi_square_p_value(*chance.multinomial(500, mix, 2).tolist()) <= 0.05 for _ in range(2000)
-    ]
+def test_merged_mean_and_variance() -> None:
+    """R13: numpy's mean 7.2 and variance 63.7 (ddof 1) of (1, 2, 3) and (10, 20), here in twentieths."""
+    sides = [merged(map(of_variation, side)) for side in ((1, 2, 3), (10, 20))]
+    divergence = statistics_of(merged(sides), None, 2)["divergence"]
 
-    assert 0.03 <= sum(flagged) / 2000 <= 0.07
+    assert divergence["total_variation"] * 20 == pytest.approx(7.2, rel=1e-8)
+    assert (divergence["total_variation_deviation"] * 20) ** 2 * 5 / 4 == pytest.approx(63.7, rel=1e-8)
 
 
-def test_whole_counts_are_never_rounded_through_a_share() -> None:
-    """E4: int(m * (k / m)) < k for one pair in twenty, in the reference code of selective prediction."""
-    losing = [(m, k) for m in range(1, 600) for k in range(1, 20) if k <= m and int(m * (k / m)) < k]
-
-    assert losing
-    for m, k in losing:
-        assert upper_bound(k, m, 0.001) > upper_bound(k - 1, m, 0.001)
-    assert upper_bound(1, 501, 0.001) == pytest.approx(0.0183, abs=1e-4)
-
-
-def test_a_slice_that_cannot_be_certified_has_no_threshold() -> None:
-    """E5: neither the strictest nor the last threshold tried is returned when all of them fail."""
-    bad = SliceSums(pairs=4000, coverage_pairs=((50, 2000), (99, 2000)), coverage_disagreements=((99, 500),))
-
-    assert least_accepted(0.02, 0.05) == 149
-    assert lowest_threshold(HeldOut(bad), 0.02, 0.05) is None
-
-
-def test_full_confidence_has_no_bin_of_its_own() -> None:
-    """E8: torchmetrics puts 1.0 into a phantom bin beyond the last."""
-    assert bin_of(1.0, 15) == 14
-    assert len(reliability((1.0,), (True,), 15)) == 15
-
-
-def test_an_edge_belongs_to_the_bin_above() -> None:
-    """E9: one answer at exactly .8 decides between .1342 and .0475; ours is stated, tested, and on one side."""
-    assert bin_of(0.8, 5) == 4
-    assert bin_of(math.nextafter(0.8, 0), 5) == 3
-
-
-def test_population_stability_is_told_beside_its_noise() -> None:
-    """E11: with 100 answers and ten bins PSI passes .1 every other time without any drift."""
-    chance = np.random.default_rng(2)
-    mix = [0.1] * 10
-    then = chance.multinomial(5000, mix).tolist()
-    windows = [chance.multinomial(100, mix).tolist() for _ in range(500)]
-    found = [shift.population_stability(then, now) for now in windows]
-
-    assert sum(value > 0.1 for value in found) > 100
-    noise = shift.population_stability_noise(then, windows[0])
-    assert noise == pytest.approx(9 * (1 / 5000 + 1 / 100))
-    assert np.mean(found) == pytest.approx(noise, rel=0.2)
-
-
-def test_a_detector_does_not_grow() -> None:
-    """E7: ticks of the past are folded together, never kept and weighed again at every update."""
-    detector = new_detector(terms_for(0.05))
-    for _ in range(2 * HISTORY):
-        detector = update(detector, 1.0, (95, 5), 0)
-
-    assert len(detector.ticks) <= HISTORY
+def of_variation(twentieths: int) -> SliceSums:
+    """One pair of this total variation."""
+    apart = Observation((1 - twentieths / 20, twentieths / 20))
+    return SliceSums.of_pair(build_pair(Observation((1.0, 0.0)), apart))

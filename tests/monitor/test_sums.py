@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 
 import orjson
 import pytest
@@ -15,10 +16,13 @@ from monitor.pairs import Pair
 from monitor.sums import SliceSums, merged
 from tests.monitor.world import A, B, build_pair
 
+FIELDS = [field.name for field in fields(SliceSums)]
+
 
 def observations() -> st.SearchStrategy[Observation]:
     weights = st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda w: sum(w) > 0.01)
-    return weights.map(lambda w: Observation(tuple(weight / sum(w) for weight in w)))
+    distributions = weights.map(lambda w: Observation(tuple(weight / sum(w) for weight in w)))
+    return st.builds(lambda said, other: said._replace(other=other), distributions, st.floats(0, 1))
 
 
 def pairs() -> st.SearchStrategy[Pair]:
@@ -41,23 +45,54 @@ def sums() -> st.SearchStrategy[SliceSums]:
     return st.lists(labelled, max_size=4).map(merged)
 
 
-@given(sums(), sums(), sums())
+def any_sums() -> st.SearchStrategy[SliceSums]:
+    """Anything in every field that there is, whether pairs could have led to it or not."""
+    number = st.integers(-(2**70), 2**70)
+    vector = st.dictionaries(st.integers(0, 300), number.filter(bool), max_size=4)
+    empty = SliceSums.empty()
+    return st.builds(
+        SliceSums,
+        **{
+            name: number if getattr(empty, name) == 0 else vector.map(lambda v: tuple(sorted(v.items())))
+            for name in FIELDS
+        },
+    )
+
+
+@given(any_sums(), any_sums(), any_sums())
 def test_merging_is_associative(a: SliceSums, b: SliceSums, c: SliceSums) -> None:
-    """Grouping does not matter, to the last bit."""
-    assert a.merge(b).merge(c) == a.merge(b.merge(c))
+    """Grouping does not matter, to the last bit of every field."""
+    assert a.merge(b).merge(c) == a.merge(b.merge(c)) == merged((a, b, c))
 
 
-@given(sums(), sums())
+@given(any_sums(), any_sums())
 def test_merging_is_commutative(a: SliceSums, b: SliceSums) -> None:
     """Order does not matter."""
     assert a.merge(b) == b.merge(a)
 
 
-@given(sums())
+@given(any_sums())
 def test_empty_sums_change_nothing(a: SliceSums) -> None:
     """They are the identity of merging, and what is left when everything is taken back."""
-    assert a.merge(SliceSums.empty()) == a
+    assert a.merge(SliceSums.empty()) == SliceSums.empty().merge(a) == a
     assert a.subtract(a) == SliceSums.empty()
+    assert merged(()) == SliceSums.empty()
+
+
+def test_pairs_and_labels_fill_every_field() -> None:
+    """So that the laws of splits, which are tested with pairs, are about every field."""
+    unlike = build_pair(
+        Observation((0.9, 0.1, 0.0), other=0.1),
+        Observation((0.0, 0.3, 0.7)),
+        words=9,
+        student_latency_us=70,
+        teacher_latency_us=90,
+    )
+    alike = build_pair(A, A)
+    labels = [SliceSums.of_label(pair, label) for pair in (unlike, alike) for label in (0, 1, 2)]
+    found = merged([SliceSums.of_pair(unlike), SliceSums.of_pair(alike), *labels])
+
+    assert [name for name in FIELDS if not getattr(found, name)] == []
 
 
 @given(st.lists(pairs(), max_size=12), st.data())
@@ -73,7 +108,7 @@ def test_any_split_gives_the_same_bytes(many: Sequence[Pair], draw: st.DataObjec
     assert orjson.dumps(merged(parts).to_json()) == orjson.dumps(whole.to_json())
 
 
-@given(sums(), sums())
+@given(any_sums(), any_sums())
 def test_a_correction_is_as_if_the_old_label_had_never_come(a: SliceSums, b: SliceSums) -> None:
     """Subtracting undoes merging."""
     assert a.merge(b).subtract(b) == a
