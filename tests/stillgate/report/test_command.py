@@ -34,7 +34,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_page_and_document_say_the_same(stopped: Stopped, tmp_path: Path) -> None:
     """Paths on standard output, the state on standard error."""
-    stopped.write(some_traffic(100, stopped.add_student()))
+    stopped.write(some_traffic(400, stopped.add_student()))
     stopped.tick()
     page, document = tmp_path / "r.html", tmp_path / "r.json"
     made = stopped.report(TASK, "--out", str(page), "--json", str(document))
