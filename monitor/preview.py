@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.configuration import TaskSection
-from ledger.slices import OVERALL
+from ledger.slices import OVERALL, decides_who_serves
 from monitor.calibration import edges
 from monitor.certificate import saved_share
 from monitor.histograms import LATENCY_EDGES
@@ -104,8 +104,7 @@ def preview_of(
 ) -> Preview:
     """`thresholds` has those that hold now, by slice; `void` why others do not."""
     sums = sums_by_slice.get(slice_name, SliceSums())
-    certified = thresholds.get(slice_name)
-    why_not = _why_not(slice_name, thresholds, void)
+    certified, why_not = _held(slice_name, task, thresholds, void)
     is_joint = slice_name == OVERALL and certified is not None and sums.pairs > 0
     served = served_by(sums_by_slice, task.rules, thresholds) if is_joint else None
     return Preview(
@@ -188,34 +187,37 @@ def _slices(
     void: Mapping[str, str],
     shares: Sequence[float],
 ) -> Iterator[SlicePreview]:
-    """Those with pairs that a request alone tells, from the higher of their own threshold and the overall one."""
-    deciding = {rule.name for rule in task.rules if rule.decides_who_serves}
-    least = thresholds.get(OVERALL)
+    """Those with pairs that a request alone tells, each from where it would be served."""
     for name in in_order(sums_by_slice):
-        sums, own = sums_by_slice[name], thresholds.get(name)
-        if not sums.pairs or (name != OVERALL and name.partition("=")[0] not in deciding):
-            continue
-        if own is None or least is None:
-            why = _why_not(name if own is None else OVERALL, thresholds, void)
-            yield SlicePreview(name, sums.pairs, None, why)
-        elif (place := edge_at_or_above(max(own, least))) == COVERAGE_EDGES:
-            yield SlicePreview(name, sums.pairs, None, _beyond(max(own, least)))
-        else:
-            yield SlicePreview(name, sums.pairs, _row(sums, place, True, task, shares), None)
+        sums = sums_by_slice[name]
+        if sums.pairs and decides_who_serves(task.rules, name):
+            threshold, why_not = _held(name, task, thresholds, void)
+            row = None
+            if threshold is not None and why_not is None:
+                row = _row(sums, edge_at_or_above(threshold), True, task, shares)
+            yield SlicePreview(name, sums.pairs, row, why_not)
+
+
+def _held(
+    name: str, task: TaskSection, thresholds: Mapping[str, float], void: Mapping[str, str]
+) -> tuple[float | None, str | None]:
+    """From which confidence a slice would be served, or why it would not: the higher of its own threshold and the
+    overall one, or that alone for a slice that only measures."""
+    names = {name, OVERALL} if decides_who_serves(task.rules, name) else {OVERALL}
+    for needed in sorted(names, key=lambda one: one == OVERALL):
+        if needed in void:
+            why = f"the certificate of {needed} is void ({void[needed]}), so the teacher serves it"
+            return None, why
+        if needed not in thresholds:
+            return None, f"no threshold is certified for {needed}, so the teacher serves it"
+    threshold = max(thresholds[one] for one in names)
+    is_counted = edge_at_or_above(threshold) < COVERAGE_EDGES
+    return threshold, None if is_counted else _beyond(threshold)
 
 
 def _beyond(threshold: float) -> str:
     last = edges(COVERAGE_EDGES)[-1]
     return f"its threshold {threshold:.4f} lies above {last:g}, the last that is counted: what it accepts is unknown"
-
-
-def _why_not(name: str, thresholds: Mapping[str, float], void: Mapping[str, str]) -> str | None:
-    if name in thresholds:
-        is_counted = edge_at_or_above(thresholds[name]) < COVERAGE_EDGES
-        return None if is_counted else _beyond(thresholds[name])
-    if name in void:
-        return f"the certificate of {name} is void ({void[name]}), so the teacher serves it"
-    return f"no threshold is certified for {name}, so the teacher serves it"
 
 
 def _cannot_say(

@@ -113,6 +113,22 @@ def test_the_certified_row_is_marked_and_the_joint_one_honours_every_slice(tmp_p
     )
 
 
+def test_a_slice_is_served_from_the_higher_of_two_thresholds(tmp_path: Path) -> None:
+    """Its own and the overall one; without the overall one it is not served at all."""
+    sums = {OVERALL: sums_of(some_pairs()), "area=a": sums_of(some_pairs())}
+    section = task(tmp_path)
+
+    found = preview_of(sums, section, {OVERALL: 0.8, "area=a": 0.6}, {}, slice_name="area=a")
+    assert found.threshold == 0.8
+    assert [row.threshold for row in found.thresholds if row.is_certified] == [0.8]
+    measuring = preview_of(sums | {"desk=x": sums_of(some_pairs())}, section, {OVERALL: 0.8}, {}, "desk=x")
+    assert measuring.threshold == 0.8
+    assert "desk=x" not in {line.slice for line in measuring.slices}
+    alone = preview_of(sums, section, {"area=a": 0.6}, {}, slice_name="area=a")
+    assert alone.threshold is None
+    assert any("no threshold is certified for all" in why for why in alone.cannot_say)
+
+
 def test_latency_of_both_sides_has_three_quantiles_with_bounds(tmp_path: Path) -> None:
     """In seconds, from the histograms."""
     found = preview_of({OVERALL: sums_of(some_pairs())}, task(tmp_path), {}, {}).latency_seconds
