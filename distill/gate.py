@@ -15,7 +15,7 @@ from ledger.artifacts import Certificate, GateReport, SliceVerdict
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
 from ledger.observation import Observation
-from ledger.slices import OVERALL, rule_of
+from ledger.slices import OVERALL, decides_who_serves, rule_of
 from monitor.certificate import HeldOut, certified_lines
 from monitor.pairs import Pair
 from monitor.sums import SliceSums, merged
@@ -140,7 +140,7 @@ def _certificate(
     Several candidates looking at the same rows share delta, so it also is the probability that the one that is
     published is wrong. It is divided before the verdicts are looked at: they come from the same disagreements.
     """
-    deciding = {name: found for name, found in held_out.items() if _decides(name, task)}
+    deciding = {name: found for name, found in held_out.items() if decides_who_serves(task.rules, name)}
     level = task.fallback.delta / looks
     lines = certified_lines(deciding, _pools(deciding, task), task.fallback.max_disagreement, level)
     missed = {verdict.slice for verdict in verdicts if verdict.bar is not None and verdict.outcome != "pass"}
@@ -160,7 +160,7 @@ def _with_served_share(
     """How many of the rows that were drawn whatever their slice the student would have served."""
     thresholds = certificate.thresholds
     drawn = [
-        (pair.student.confidence, [name for name in entry.row.slices if _decides(name, task)])
+        (pair.student.confidence, [name for name in entry.row.slices if decides_who_serves(task.rules, name)])
         for entry, pair in zip(gate_rows, pairs, strict=True)
         if entry.drawn_for is None
     ]
@@ -174,8 +174,3 @@ def _pools(held_out: Mapping[str, HeldOut], task: TaskSection) -> dict[str, str]
     """By slice, the pool of its rule. A slice that has to meet a bar must prove itself alone."""
     rules = {name: rule_of(task.rules, name) for name in held_out}
     return {name: f"{rule.name}:small" for name, rule in rules.items() if rule and rule.bar is None}
-
-
-def _decides(name: str, task: TaskSection) -> bool:
-    rule = rule_of(task.rules, name)
-    return name == OVERALL or bool(rule and rule.decides_who_serves)

@@ -66,6 +66,14 @@ def valid_thresholds(certificate: Certificate, lines: Mapping[str, Standing]) ->
     return {member: lines[line].confidence for member, line in certificate.lines.items() if lines[line].holds}
 
 
+def thresholds_now(
+    session: Session, task: TaskSection, artifact: str, certificate: Certificate, now_us: int
+) -> dict[str, float]:
+    """valid_thresholds of one student, as the control file knows its certificate."""
+    rows = certified_rows(session, task.name, artifact)
+    return valid_thresholds(certificate, standings(certificate, rows, task, now_us))
+
+
 def void_slices(certificate: Certificate, lines: Mapping[str, Standing]) -> frozenset[str]:
     """Slices that were certified and are no longer."""
     return frozenset(member for member, line in certificate.lines.items() if not lines[line].holds)

@@ -238,6 +238,9 @@ class TeacherSection(Section):
     url: Url
     version: str = Field(min_length=1, max_length=100)  # the pinned version
     version_header: str | None = None  # response header that tells the version; its change ends the epoch
+    call_cost: float | None = Field(
+        None, gt=0, allow_inf_nan=False
+    )  # of asking it about one input, in your currency; null: unknown
     credential: tuple[CredentialSection, ...] = ()
     withhold: tuple[FieldName, ...] = ()  # fields of callers that the teacher never gets, such as cookie
     connect_seconds: float = Field(2, gt=0)
@@ -409,6 +412,15 @@ class GateSection(Section):
     collect_seconds: float = Field(3600, ge=0)  # how long a job waits for the rows that its gate needs
 
 
+class VerdictSection(Section):
+    """What live pairs have to show, beside the bars of fidelity, for a student to go up; null: not judged."""
+
+    max_regret: OpenShare | None = None  # share of labelled pairs where the teacher alone is right
+    max_calibration_error: OpenShare | None = None  # against the teacher
+    max_latency_seconds: float | None = Field(None, gt=0)  # of the student's slowest hundredth
+    min_saved: OpenShare | None = None  # of the teacher's cost, where the certificate holds
+
+
 class FallbackSection(Section):
     max_disagreement: OpenShare = 0.1  # with the teacher, among the answers that the student serves
     delta: OpenShare = 0.05  # probability that the certificate is wrong, over all slices
@@ -505,6 +517,7 @@ class TaskSection(Section):
     candidate: tuple[CandidateSection, ...] = ()
     trigger: TriggerSection = TriggerSection.model_construct()
     gate: GateSection = GateSection.model_construct()
+    verdict: VerdictSection = VerdictSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
     shadow: ShadowSection = ShadowSection.model_construct()
     remote_student: RemoteStudentSection | None = None

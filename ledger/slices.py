@@ -131,6 +131,12 @@ def rule_of(rules: Sequence[SliceRule], slice_name: str) -> SliceRule | None:
     return next((rule for rule in rules if rule.name == prefix), None) if value else None
 
 
+def decides_who_serves(rules: Sequence[SliceRule], slice_name: str) -> bool:
+    """The overall slice, and those of rules that read the request alone."""
+    rule = rule_of(rules, slice_name)
+    return slice_name == OVERALL or (rule is not None and rule.decides_who_serves)
+
+
 def value_of(rule: SliceRule, subject: Subject) -> str | None:
     """What the rule says of a subject; None where it says nothing."""
     match rule.kind:

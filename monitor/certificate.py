@@ -14,12 +14,11 @@ import numpy as np
 
 from ledger.artifacts import CertifiedSlice
 from monitor.calibration import edges
-from monitor.intervals import at_most_p_value, lower_bound, upper_bound
+from monitor.intervals import INTERVAL_ALPHA, at_most_p_value, lower_bound, upper_bound
 from monitor.sums import COVERAGE_EDGES, SliceSums
 
 STARTS = 4  # places of a search with a level of their own, so that one bad strict threshold does not end all
 COUNTS = 100  # thresholds of the search on counts: each accepts one more hundredth of the pairs
-INTERVAL_ALPHA = 0.05  # of the coverage
 
 Method = Literal["grid", "counts"]
 

@@ -8,7 +8,13 @@ from typing import Any
 from ledger.configuration import TaskSection
 from ledger.exchange_file import answers_of, exchange_paths, exchanges_of_task, reading
 from ledger.slices import OVERALL
-from monitor.intervals import holm, paired_loss_upper_bound, paired_p_value
+from monitor.intervals import (
+    bounded_share,
+    holm,
+    paired_loss_high,
+    paired_loss_upper_bound,
+    paired_p_value,
+)
 from monitor.pairs import Pair, pairs_of, teacher_observations_of
 
 
@@ -46,7 +52,8 @@ def paired_counts(
 def compare(counts: dict[str, PairedCounts], alpha: float = 0.05) -> list[dict[str, Any]]:
     """Plain rows, the overall slice first: loss, its upper bound, and whether it is significant after Holm.
 
-    The overall slice is judged alone; Holm is over the others.
+    The overall slice is judged alone; Holm is over the others. `loss_upper_bound`, `p_value` and `significant` are
+    for one look; `loss_high` and the bounds of both fidelities hold at every look.
     """
     names = sorted(counts, key=lambda name: (name != OVERALL, name))
     others = [name for name in names if name != OVERALL]
@@ -63,15 +70,25 @@ def _row(name: str, counts: PairedCounts, significant: bool | None, alpha: float
     return {
         "slice": name,
         "inputs": counts.inputs,
-        "old_fidelity": counts.old_agreements / counts.inputs,
-        "new_fidelity": counts.new_agreements / counts.inputs,
+        **_fidelity("old", counts.old_agreements, counts.inputs),
+        **_fidelity("new", counts.new_agreements, counts.inputs),
         "old_agreements": counts.old_agreements,
         "new_agreements": counts.new_agreements,
         "losses": counts.losses,
         "gains": counts.gains,
+        "loss_high": paired_loss_high(counts.losses, counts.gains, counts.inputs, alpha),
         "loss_upper_bound": paired_loss_upper_bound(counts.losses, counts.gains, counts.inputs, alpha),
         "p_value": p_value,
         "significant": p_value <= alpha if significant is None else significant,
+    }
+
+
+def _fidelity(side: str, agreements: int, inputs: int) -> dict[str, float | None]:
+    share = bounded_share(agreements, inputs)
+    return {
+        f"{side}_fidelity": share.value,
+        f"{side}_fidelity_low": share.low,
+        f"{side}_fidelity_high": share.high,
     }
 
 

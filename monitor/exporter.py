@@ -19,8 +19,8 @@ from ledger.stages import task_stages
 from ledger.tables import DetectorRow, HeartbeatRow
 from monitor.calibration import calibration_noise
 from monitor.cycle import PROCESS
-from monitor.intervals import confidence_sequence
-from monitor.reports import INTERVAL_ALPHA, merged_sums
+from monitor.intervals import INTERVAL_ALPHA, confidence_sequence
+from monitor.reports import merged_sums
 from monitor.states import (
     alarm_metrics,
     certificate_metrics,

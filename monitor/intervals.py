@@ -2,9 +2,30 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from scipy.special import betainc, betaincinv  # not scipy.stats, which takes a second to import
+
+INTERVAL_ALPHA = 0.05  # of every interval that people are shown: 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedShare:
+    """A share with bounds that hold at every look at once; None where counts do not make a share."""
+
+    part: int
+    whole: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def bounded_share(part: int, whole: int, alpha: float = INTERVAL_ALPHA) -> BoundedShare:
+    """From the Beta(1/2, 1/2) mixture."""
+    if whole <= 0 or not 0 <= part <= whole:  # a label of an earlier release was taken back
+        return BoundedShare(part, whole, None, None, None)
+    return BoundedShare(part, whole, part / whole, *confidence_sequence(part, whole, alpha))
 
 
 def lower_bound(successes: int, trials: int, alpha: float) -> float:
@@ -80,6 +101,17 @@ def paired_loss_upper_bound_exact(losses: int, gains: int, inputs: int, alpha: f
     return tilt * bound(differing, inputs, alpha / 2)
 
 
+def paired_loss_high(losses: int, gains: int, inputs: int, alpha: float) -> float:
+    """Upper bound on the same loss that holds at every look: confidence sequences, alpha / 2 each, of the share of
+    inputs where the two differ and of the losses among those. 1 without inputs."""
+    differing = losses + gains
+    if inputs <= 0:
+        return 1.0
+    tilt = 2 * confidence_sequence(losses, differing, alpha / 2)[1] - 1
+    least, most = confidence_sequence(differing, inputs, alpha / 2)
+    return tilt * (most if tilt > 0 else least)
+
+
 def confidence_sequence(successes: int, trials: int, alpha: float) -> tuple[float, float]:
     """Bounds that hold at every look at once, from the Beta(1/2, 1/2) mixture; (0, 1) without trials.
 
@@ -87,16 +119,31 @@ def confidence_sequence(successes: int, trials: int, alpha: float) -> tuple[floa
     """
     if trials <= 0:
         return 0.0, 1.0
-    failures = trials - successes
-    limit = _log_beta(successes + 0.5, failures + 0.5) - _log_beta(0.5, 0.5) + math.log(alpha)
+    limit = _mixture_limit(successes, trials, alpha)
 
-    def excluded(p: float) -> bool:
-        return _log_power(successes, p) + _log_power(failures, 1 - p) <= limit
+    def is_outside(p: float) -> bool:
+        return _log_likelihood(successes, trials, p) <= limit
 
     mean = successes / trials
-    low = 0.0 if successes == 0 else _bisect(lambda p: not excluded(p), 0.0, mean)
-    high = 1.0 if failures == 0 else _bisect(excluded, mean, 1.0)
+    low = 0.0 if successes == 0 else _bisect(lambda p: not is_outside(p), 0.0, mean)
+    high = 1.0 if successes == trials else _bisect(is_outside, mean, 1.0)
     return low, high
+
+
+def excludes(successes: int, trials: int, share: float, alpha: float) -> bool:
+    """Whether the confidence sequence leaves this share out."""
+    return trials > 0 and _log_likelihood(successes, trials, share) <= _mixture_limit(
+        successes, trials, alpha
+    )
+
+
+def _mixture_limit(successes: int, trials: int, alpha: float) -> float:
+    """Log likelihood at or below which a share is left out."""
+    return _log_beta(successes + 0.5, trials - successes + 0.5) - _log_beta(0.5, 0.5) + math.log(alpha)
+
+
+def _log_likelihood(successes: int, trials: int, p: float) -> float:
+    return _log_power(successes, p) + _log_power(trials - successes, 1 - p)
 
 
 def _log_beta(a: float, b: float) -> float:

@@ -19,6 +19,7 @@ LENGTHS: Mapping[str, int] = {
     **dict.fromkeys(("label_pairs", "label_confidence", "label_right"), RELIABILITY_BINS),
     **dict.fromkeys(("coverage_pairs", "coverage_disagreements"), COVERAGE_EDGES),
     **dict.fromkeys(("label_coverage_pairs", "label_coverage_errors"), COVERAGE_EDGES),
+    "label_coverage_teacher_errors": COVERAGE_EDGES,
     **dict.fromkeys(("total_variation_histogram", "divergence_histogram"), SHARES),
     **dict.fromkeys(("student_confidence", "teacher_confidence"), SHARES),
     **dict.fromkeys(("tempered_nats", "label_tempered_nats"), len(BETAS) + 1),

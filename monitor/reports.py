@@ -9,11 +9,10 @@ from sqlmodel import Session, col, select
 
 from ledger.slices import OVERALL, SliceRule, rule_of
 from ledger.tables import SumsRow
-from monitor.intervals import confidence_sequence
+from monitor.intervals import INTERVAL_ALPHA, bounded_share
 from monitor.sums import SliceSums, merged
 
 WHOLE_LIFE = -1  # window_start_us of the row that sums over every window of a slice and student
-INTERVAL_ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,14 @@ class SliceReport:
     fidelity_high: float | None
     labelled: int
     accuracy: float | None
+    accuracy_low: float | None  # like those of the fidelity, as are the next two
+    accuracy_high: float | None
     teacher_accuracy: float | None
+    teacher_accuracy_low: float | None
+    teacher_accuracy_high: float | None
     student_regret: float | None
+    student_regret_low: float | None
+    student_regret_high: float | None
     calibration_error: float | None  # against the teacher
     calibration_error_debiased: float | None  # against the teacher, root mean square
     label_calibration_error: float | None
@@ -119,20 +124,34 @@ def in_order(names: Mapping[str, object]) -> list[str]:
 def _report(
     name: str, sums: SliceSums, rule: SliceRule | None, overall_bar: float | None, alpha: float
 ) -> SliceReport:
-    low, high = confidence_sequence(sums.agreements, sums.pairs, alpha)
+    fidelity = bounded_share(sums.agreements, sums.pairs, alpha)
+    accuracy, teacher, regret = (
+        bounded_share(right, sums.labelled, alpha)
+        for right in (
+            sums.both_right + sums.student_alone_right,
+            sums.both_right + sums.teacher_alone_right,
+            sums.teacher_alone_right,
+        )
+    )
     return SliceReport(
         slice=name,
         critical=name == OVERALL or (rule is not None and rule.critical),
         bar=overall_bar if name == OVERALL else rule.bar if rule is not None else None,
         pairs=sums.pairs,
         agreements=sums.agreements,
-        fidelity=_number(sums.fidelity),
-        fidelity_low=low if sums.pairs else None,
-        fidelity_high=high if sums.pairs else None,
+        fidelity=fidelity.value,
+        fidelity_low=fidelity.low,
+        fidelity_high=fidelity.high,
         labelled=sums.labelled,
-        accuracy=_number(sums.accuracy),
-        teacher_accuracy=_number(sums.teacher_accuracy),
-        student_regret=_number(sums.student_regret),
+        accuracy=accuracy.value,
+        accuracy_low=accuracy.low,
+        accuracy_high=accuracy.high,
+        teacher_accuracy=teacher.value,
+        teacher_accuracy_low=teacher.low,
+        teacher_accuracy_high=teacher.high,
+        student_regret=regret.value,
+        student_regret_low=regret.low,
+        student_regret_high=regret.high,
         calibration_error=_number(sums.calibration_error),
         calibration_error_debiased=_number(sums.debiased_calibration_error),
         label_calibration_error=_number(sums.label_calibration_error),

@@ -19,7 +19,9 @@ from monitor.calibration import (
     signed_gap,
     squared_calibration_error,
 )
-from monitor.histograms import COARSE, LATENCY_EDGES, SHARES, UNIT, WORD_EDGES, quantile
+from monitor.histograms import COARSE, LATENCY_EDGES, SHARES, UNIT, WORD_EDGES
+from monitor.intervals import BoundedShare, bounded_share
+from monitor.quantiles import bounded_quantile
 from monitor.smoothing import POINTS, smooth_calibration_error
 from monitor.sums import COVERAGE_EDGES, FORMAT, SliceSums, Vector, filled
 from monitor.temperature import BETAS, best_beta
@@ -32,6 +34,7 @@ REFERENCE_FIELDS = (
     "student_classes",
     "words",
 )
+LATENCIES: Mapping[str, float] = {"median": 0.5, "p95": 0.95, "p99": 0.99}
 LEAST_REFERENCE = 100  # pairs; below, every shift drowns in the reference's own noise
 
 
@@ -40,6 +43,7 @@ def statistics_of(sums: SliceSums, reference: SliceSums | None, classes: int) ->
     return {
         "pairs": sums.pairs,
         "measured": sums.measured,
+        **_bounded("fidelity", bounded_share(sums.agreements, sums.pairs)),
         "divergence": _divergence(sums),
         "calibration": _calibration(
             sums.reliability, sums.smooth_density, sums.smooth_residual, sums.tempered_nats
@@ -89,19 +93,25 @@ def reference_in(kept: Mapping[str, Mapping[str, Any]], slice_name: str) -> Slic
     return SliceSums.from_json(document) if document and document.get("format") == FORMAT else None
 
 
-def risk_coverage(accepted: Vector, wrong: Vector) -> list[dict[str, float]]:
-    """For each threshold that accepts fewer than the one below it: share accepted, share of those wrong."""
+def risk_coverage(accepted: Vector, wrong: Vector) -> list[dict[str, Any]]:
+    """For each threshold that accepts fewer than the one below it: share accepted, share of those wrong.
+
+    Bounds hold at every look.
+    """
     pairs, errors = filled(accepted, COVERAGE_EDGES), filled(wrong, COVERAGE_EDGES)
     total, points = sum(pairs), []
     taken = failed = 0
     for index in reversed(range(COVERAGE_EDGES)):
         if pairs[index]:
             taken, failed = taken + pairs[index], failed + errors[index]
+            coverage, risk = bounded_share(taken, total), bounded_share(failed, taken)
             points.append(
                 {
                     "threshold": index / COVERAGE_EDGES,
-                    "coverage": taken / total,
-                    "risk": failed / taken,
+                    "accepted": taken,
+                    "wrong": failed,
+                    **_bounded("coverage", coverage),
+                    **_bounded("risk", risk),
                 }
             )
     return points[::-1]
@@ -152,13 +162,19 @@ def _calibration(
     }
 
 
+def _bounded(name: str, share: BoundedShare) -> dict[str, float | None]:
+    return {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+
+
 def _labels(sums: SliceSums) -> dict[str, Any]:
     scored = sum(count for _, count in sums.label_coverage_pairs)
+    right = sums.both_right + sums.student_alone_right
+    teacher_right = sums.both_right + sums.teacher_alone_right
     return {
         "labelled": sums.labelled,
-        "accuracy": _number(sums.accuracy),
-        "teacher_accuracy": _number(sums.teacher_accuracy),
-        "student_regret": _number(sums.student_regret),
+        **_bounded("accuracy", bounded_share(right, sums.labelled)),
+        **_bounded("teacher_accuracy", bounded_share(teacher_right, sums.labelled)),
+        **_bounded("student_regret", bounded_share(sums.teacher_alone_right, sums.labelled)),
         "both_right": sums.both_right,
         "student_alone_right": sums.student_alone_right,
         "teacher_alone_right": sums.teacher_alone_right,
@@ -183,11 +199,11 @@ def _shift(now: Vector, then: Vector, bins: int, width: float | None = None) -> 
 
 def _latency(histogram: Vector, total_us: int) -> dict[str, float | None]:
     timed = sum(count for _, count in histogram)
-    shares: Mapping[str, float] = {"median": 0.5, "p99": 0.99}
-    found = {name: quantile(histogram, LATENCY_EDGES, share) / 1e6 for name, share in shares.items()}
-    return {"mean": _share(total_us, timed * 1_000_000)} | {
-        name: _number(value) for name, value in found.items()
-    }
+    told: dict[str, float | None] = {"mean": _share(total_us, timed * 1_000_000)}
+    for name, share in LATENCIES.items():
+        found = bounded_quantile(histogram, LATENCY_EDGES, share).scaled(1e-6)
+        told |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return told
 
 
 def _deviation(squares: int, histogram: Vector, sums: SliceSums) -> float | None:

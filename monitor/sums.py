@@ -11,7 +11,13 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
-from monitor.calibration import ReliabilityBin, bin_of, calibration_error, debiased_calibration_error
+from monitor.calibration import (
+    ReliabilityBin,
+    bin_of,
+    calibration_error,
+    debiased_calibration_error,
+    edges,
+)
 from monitor.divergence import (
     brier,
     cross_entropy_nats,
@@ -94,6 +100,7 @@ class SliceSums:
     label_smooth_residual: Vector = ()  # 2**-20
     label_coverage_pairs: Vector = ()
     label_coverage_errors: Vector = ()
+    label_coverage_teacher_errors: Vector = ()  # by the student's confidence, like the two before it
 
     @classmethod
     def empty(cls) -> "SliceSums":
@@ -152,6 +159,7 @@ class SliceSums:
             label_smooth_residual=residual,
             label_coverage_pairs=_at(edge_index, 1),
             label_coverage_errors=_at(edge_index, int(not student)),
+            label_coverage_teacher_errors=_at(edge_index, int(not teacher)),
         )
 
     def merge(self, other: "SliceSums") -> "SliceSums":
@@ -268,11 +276,30 @@ class SliceSums:
     @property
     def accepted(self) -> list[tuple[int, int]]:
         """(pairs, disagreements) with confidence at or above each of the COVERAGE_EDGES thresholds."""
-        pairs, disagreements = (
-            list(accumulate(reversed(filled(vector, COVERAGE_EDGES))))[::-1]
-            for vector in (self.coverage_pairs, self.coverage_disagreements)
+        return list(
+            zip(_at_or_above(self.coverage_pairs), _at_or_above(self.coverage_disagreements), strict=True)
         )
-        return list(zip(pairs, disagreements, strict=True))
+
+    def accepted_from(self, threshold: float) -> tuple[int, int]:
+        """The same for one threshold, which need not be on the grid."""
+        index = edge_at_or_above(threshold)
+        return self.accepted[index] if index < COVERAGE_EDGES else (0, 0)
+
+    @property
+    def label_accepted(self) -> list[tuple[int, int, int]]:
+        """The same of labelled pairs: how many, the student's errors and the teacher's."""
+        counts = (
+            self.label_coverage_pairs,
+            self.label_coverage_errors,
+            self.label_coverage_teacher_errors,
+        )
+        return list(zip(*map(_at_or_above, counts), strict=True))
+
+    @property
+    def has_teacher_errors(self) -> bool:
+        """False where an earlier release counted some of the labels, without the teacher's errors by confidence."""
+        errors = self.student_alone_right + self.both_wrong
+        return sum(count for _, count in self.label_coverage_teacher_errors) == errors
 
 
 def merged(parts: Iterable[SliceSums]) -> SliceSums:
@@ -295,6 +322,20 @@ def _total(column: tuple[Any, ...]) -> Any:
         for index, count in vector:
             counts[index] = counts.get(index, 0) + count
     return tuple(sorted((index, count) for index, count in counts.items() if count))
+
+
+def edge_at_or_above(threshold: float) -> int:
+    """The place of a threshold in the grid, rounded up, so that never more is counted than is really above it.
+
+    COVERAGE_EDGES, one beyond the last place, for a threshold above the last edge: nothing is known to be above.
+    """
+    index = bin_of(threshold, COVERAGE_EDGES)
+    return index if edges(COVERAGE_EDGES)[index] >= threshold else index + 1
+
+
+def _at_or_above(vector: Vector) -> list[int]:
+    """Suffix sums."""
+    return list(accumulate(reversed(filled(vector, COVERAGE_EDGES))))[::-1]
 
 
 def filled(vector: Vector, length: int) -> list[int]:

@@ -51,6 +51,10 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
     if task["students"]:
         yield _students(task)
         for student in task["students"]:
+            if student["judged"]:
+                yield Text()
+                yield _judged(student)
+        for student in task["students"]:
             if student["erased"]:
                 yield Text(f"{student['artifact']} was {erased_rows(student['erased'])}", style="yellow")
     for artifact in dict.fromkeys(line["artifact"] for line in task["slices"]):
@@ -99,9 +103,37 @@ def _students(task: Document) -> Table:
             student["kind"],
             word(student["gate_outcome"]),
             word(student["outcome"] or ""),
-            Text(student["problem"] or "; ".join(student["reasons"])),
+            Text(student["problem"] or next(iter(student["reasons"]), "")),
         )
     return table
+
+
+def _judged(student: Document) -> Table:
+    """Every criterion of the overall slice, and what critical slices do not pass."""
+    table = table_of(
+        "slice", "judged by", "verdict", "value>", "at every look>", "bar>", "of>",
+        title=f"{student['artifact']}: live verdict",
+    )  # fmt: skip
+    for line in student["judged"]:
+        for one in line["criteria"]:
+            if line["slice"] == "all" or one["outcome"] in ("fail", "inconclusive"):
+                is_judged = one["outcome"] != "not_judged"
+                bounds = f"{_plain(one['low'])}-{_plain(one['high'])}" if is_judged else ""
+                table.add_row(
+                    Text(line["slice"]),
+                    Text(one["criterion"]),
+                    word(one["outcome"]),
+                    _plain(one["value"]) if is_judged else "",
+                    bounds,
+                    _plain(one["bar"]) if is_judged else "",
+                    str(one["count"]) if is_judged else "",
+                )
+    return table
+
+
+def _plain(value: float | None) -> str:
+    """A share, or seconds."""
+    return "?" if value is None else f"{value:.4g}"
 
 
 def erased_rows(erased: Document) -> str:
@@ -116,12 +148,14 @@ def erased_rows(erased: Document) -> str:
 
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
     table = table_of(
-        "slice", "bar>", "at its gate>", "live>", "95 %>", f"last {recent_seconds:g} s>", "pairs>",
-        "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
+        "slice", "bar>", "at its gate>", "live>", f"last {recent_seconds:g} s>", "pairs>", "accuracy>", "teacher's>",
+        "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
     for line in task["slices"]:
         if line["artifact"] == artifact:
             table.add_row(*_slice(line))
+    table.caption = "in brackets: 95 %, at every look"
+    table.caption_justify = "left"
     return table
 
 
@@ -131,15 +165,21 @@ def _slice(line: Document) -> list[RenderableType]:
         Text(line["slice"] + (" *" if line["critical"] else "")),
         percent(line["bar"], 0),
         _share(line["gate"], None),
-        _share(line, line["bar"]),
-        "" if line["fidelity_low"] is None else f"{line['fidelity_low']:.3f}-{line['fidelity_high']:.3f}",
-        _share(line["now"], line["bar"]),
+        _share(line, line["bar"]).append(_between(line, "fidelity")),
+        _share(line["now"], line["bar"]).append(_between(line["now"], "fidelity")),
         str(line["pairs"]),
-        percent(line["accuracy"]),
-        percent(line["teacher_accuracy"]),
+        percent(line["accuracy"]) + _between(line, "accuracy"),
+        percent(line["teacher_accuracy"]) + _between(line, "teacher_accuracy"),
         "-" if error is None else f"{error:.3f}",
         _serves_from(threshold, line["void"]),
     ]
+
+
+def _between(line: Document | None, name: str) -> str:
+    """Bounds that hold at every look."""
+    if line is None or line[f"{name}_low"] is None:
+        return ""
+    return f" ({100 * line[f'{name}_low']:.1f}-{100 * line[f'{name}_high']:.1f})"
 
 
 def _serves_from(threshold: float | None, void: bool) -> Text:

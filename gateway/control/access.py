@@ -28,6 +28,7 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = {
     ("GET", "/api/v1/status"): EVERYBODY,
     ("GET", "/api/v1/tasks/{task}/slices"): EVERYBODY,
     ("GET", "/api/v1/tasks/{task}/statistics"): EVERYBODY,
+    ("GET", "/api/v1/tasks/{task}/preview"): EVERYBODY,
     ("GET", "/api/v1/tasks/{task}/comparison"): EVERYBODY,
     ("GET", "/api/v1/tasks/{task}/students/{artifact}"): EVERYBODY,
     ("GET", "/api/v1/alarms/{alarm_id}"): EVERYBODY,

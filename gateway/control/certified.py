@@ -16,8 +16,8 @@ from ledger.certificates import (
 )
 from ledger.clock import now_us
 from ledger.configuration import FallbackSection, TaskSection
-from monitor.certificate import INTERVAL_ALPHA, saved_share
-from monitor.intervals import lower_bound
+from monitor.certificate import saved_share
+from monitor.intervals import INTERVAL_ALPHA, lower_bound
 
 
 def certificate_view(
@@ -49,6 +49,16 @@ def void_sentences(view: dict[str, Any]) -> list[str]:
                 line["slice"]
             )
     return [f"the certificate is void for {', '.join(names)} ({why})" for why, names in slices.items()]
+
+
+def void_by_slice(view: dict[str, Any]) -> dict[str, str]:
+    """Why a slice, or each member of a pool, is not served any more."""
+    return {
+        member: line["reason"]
+        for line in view["lines"]
+        if line["cause"] is not None
+        for member in line["pool"] or (line["slice"],)
+    }
 
 
 def _line(name: str, line: CertifiedSlice, standing: Standing, fallback: FallbackSection) -> dict[str, Any]:

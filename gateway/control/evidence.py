@@ -2,19 +2,26 @@
 
 from sqlmodel import Session, col, select
 
-from ledger.configuration import MonitorSection, TaskSection
+from gateway.control.manifests import manifest_of
+from ledger.artifacts import Manifest
+from ledger.certificates import thresholds_now
+from ledger.clock import now_us
+from ledger.configuration import Configuration, MonitorSection, TaskSection
 from ledger.heartbeats import heartbeat_age_seconds
-from ledger.tables import AlarmRow, SliceRuleRow
+from ledger.tables import AlarmRow, SliceRuleRow, StudentRow
 from monitor.declared_rules import Phase
+from monitor.live_verdict import LiveVerdict, judge_live
 from monitor.reports import merged_sums
-from monitor.verdict import LiveVerdict, judge_live
 
 MONITOR = "monitor"
 
 
-def live_verdict(session: Session, task: TaskSection, artifact: str, monitor: MonitorSection) -> LiveVerdict:
+def live_verdict(
+    session: Session, configuration: Configuration, task: TaskSection, artifact: str
+) -> LiveVerdict:
     """judge_live over every live pair of the student, unless the monitor is silent or has alarmed."""
-    verdict = judge_live(merged_sums(session, task.name, artifact), task.rules, task.gate)
+    sums = merged_sums(session, task.name, artifact)
+    verdict = judge_live(sums, task, _thresholds(session, configuration, task, artifact))
     alarm = last_alarm(session, task.name, artifact)
     if alarm is not None:
         reason = (
@@ -22,21 +29,32 @@ def live_verdict(session: Session, task: TaskSection, artifact: str, monitor: Mo
             f" `stillgate distill {task.name}` trains a new student"
         )
         return LiveVerdict("fail", (reason, *verdict.reasons), verdict.slices)
-    silence = monitor_silence(session, monitor)
+    silence = monitor_silence(session, configuration.monitor)
     if silence is not None:
         return LiveVerdict("inconclusive", (silence,), verdict.slices)
-    behind = _catching_up(session, task)
+    late = catching_up(session, task.name)
+    behind = [rule.name for rule in task.rules if rule.critical and rule.name in late]
     if behind and verdict.outcome == "pass":
         reason = f"the monitor still measures slice rule {', '.join(behind)} over the past"
         return LiveVerdict("inconclusive", (reason,), verdict.slices)
     return verdict
 
 
-def _catching_up(session: Session, task: TaskSection) -> list[str]:
-    """Critical rules whose slices do not hold every pair yet."""
-    rows = session.exec(select(SliceRuleRow).where(SliceRuleRow.task == task.name))
-    behind = {row.rule for row in rows if row.phase != Phase.JOINED}
-    return [rule.name for rule in task.rules if rule.critical and rule.name in behind]
+def _thresholds(
+    session: Session, configuration: Configuration, task: TaskSection, artifact: str
+) -> dict[str, float]:
+    """Of the certificate, as it holds now."""
+    student = session.get(StudentRow, artifact)
+    manifest = manifest_of(configuration.deployment.data_directory, student) if student else ""
+    if not isinstance(manifest, Manifest):
+        return {}
+    return thresholds_now(session, task, artifact, manifest.certificate, now_us())
+
+
+def catching_up(session: Session, task: str) -> frozenset[str]:
+    """Rules whose slices do not hold every pair yet."""
+    rows = session.exec(select(SliceRuleRow).where(SliceRuleRow.task == task))
+    return frozenset(row.rule for row in rows if row.phase != Phase.JOINED)
 
 
 def last_alarm(session: Session, task: str, artifact: str) -> AlarmRow | None:

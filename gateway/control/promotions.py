@@ -1,6 +1,6 @@
 """Going up: one person proposes, another approves, and the live pairs have to allow it at both moments."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqlmodel import Session, col, select
@@ -148,12 +148,12 @@ def changes_of(
 def _apply(
     session: Session, configuration: Configuration, task: TaskSection, proposal: ProposalRow, person: Person
 ) -> None:
-    verdict = live_verdict(session, task, proposal.artifact, configuration.monitor)
+    verdict = live_verdict(session, configuration, task, proposal.artifact)
     newest = session.exec(select(AlarmRow.id).order_by(col(AlarmRow.id).desc()).limit(1)).first()
     evidence: dict[str, object] = {
         "proposal": proposal.id,
         "reasons": list(verdict.reasons),
-        "slices": [line.model_dump() for line in verdict.slices],
+        "slices": [asdict(line) for line in verdict.slices],
         "alarms_seen": newest or 0,  # a later alarm takes the student down again
     }
     changes = changes_of(proposal, task_stages(session, task.name), person.name, evidence)
@@ -193,7 +193,7 @@ def _unproven(
     flaw = _flaw(session, configuration.deployment.data_directory, task, student)
     if flaw is not None:
         return Refused(Code.VERDICT, f"{artifact} may not serve: {flaw}", (flaw,))
-    verdict = live_verdict(session, task, artifact, configuration.monitor)
+    verdict = live_verdict(session, configuration, task, artifact)
     if verdict.outcome == "pass":
         return None
     sentence = f"the live verdict on {artifact} is {verdict.outcome}: {'; '.join(verdict.reasons)}"

@@ -72,7 +72,7 @@ def show_slices(
     if isinstance(section, Refused):
         return answer(section)
     with transaction(control.reading) as session:
-        chosen = artifact or _newest_answering(session, task)
+        chosen = artifact or newest_answering(session, task)
         sums = merged_sums(session, task, chosen, since_us, until_us) if chosen else {}
     reports = [report.plain() for report in slice_reports(sums, section.rules, section.gate.bar)]
     return answer(
@@ -93,7 +93,7 @@ def show_statistics(
     if isinstance(section, Refused):
         return answer(section)
     with transaction(control.reading) as session:
-        chosen = artifact or _newest_answering(session, task)
+        chosen = artifact or newest_answering(session, task)
         sums = merged_sums(session, task, chosen, since_us, until_us) if chosen else {}
         student = session.get(StudentRow, chosen) if chosen else None
     if slice_name not in sums:
@@ -263,7 +263,7 @@ def _open_job(session: Session, task: TaskSection, person: Person, reason: str) 
     return job
 
 
-def _newest_answering(session: Session, task: str) -> str | None:
+def newest_answering(session: Session, task: str) -> str | None:
     answering = task_stages(session, task).answering
     return answering[-1] if answering else None
 

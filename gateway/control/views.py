@@ -16,6 +16,7 @@ from ledger.configuration import TaskSection
 from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, TaskStages, task_stages
 from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, SliceRuleRow, StageRow, StudentRow
+from monitor.live_verdict import SliceJudgement
 from monitor.reports import merged_sums, slice_reports
 
 RECENT_WINDOWS = 10  # `now` in the slice table covers so many of the monitor's windows
@@ -41,6 +42,7 @@ class StudentView:
     certificate: dict[str, Any] | None  # gateway.control.certified
     outcome: str | None  # of the live verdict, while it answers
     reasons: tuple[str, ...]
+    judged: tuple[SliceJudgement, ...]  # what the live verdict rests on, slice by slice
     alarm: int | None  # its newest
     erased: RowsErased | None  # of the rows that its job read
 
@@ -131,7 +133,7 @@ def _student(
 ) -> StudentView:
     stage, share = stages.stages.get(row.artifact, (Stage.CANDIDATE, 0.0))
     answers = stage in ANSWERING
-    verdict = live_verdict(session, task, row.artifact, control.configuration.monitor) if answers else None
+    verdict = live_verdict(session, control.configuration, task, row.artifact) if answers else None
     alarm = last_alarm(session, task.name, row.artifact)
     manifest = manifest_of(control.data_directory, row)
     trusted = manifest if isinstance(manifest, Manifest) else None
@@ -153,6 +155,7 @@ def _student(
         certificate=certificate,
         outcome=verdict.outcome if verdict else None,
         reasons=verdict.reasons if verdict else (),
+        judged=verdict.slices if verdict else (),
         alarm=alarm.id if alarm else None,
         erased=rows_erased(session, row.job_id),
     )

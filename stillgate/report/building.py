@@ -1,19 +1,22 @@
 """Puts a report together: the control file's side first, then the exchange files', then what follows from both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import Session, select
 
+from gateway.control.manifests import manifest_of
+from ledger.artifacts import Manifest
 from ledger.configuration import Configuration, TaskSection
 from ledger.exchange_file import exchange_paths
 from ledger.slices import OVERALL
 from ledger.stages import task_stages
-from ledger.tables import CursorRow, HeartbeatRow
+from ledger.tables import CursorRow, HeartbeatRow, StudentRow
 from monitor.cycle import PROCESS
+from monitor.live_verdict import LiveVerdict, judge_live
 from monitor.reports import merged_sums, students_with_sums, sums_over_time
 from monitor.sums import SliceSums
-from monitor.verdict import LiveVerdict, judge_live
 from stillgate.report.course import course_of
 from stillgate.report.coverage import Coverage, coverage_of
 from stillgate.report.curves import SliceCurves, slice_curves
@@ -30,7 +33,7 @@ from stillgate.report.history import (
     student_lines,
 )
 from stillgate.report.period import Period
-from stillgate.report.slices import SliceLine, slice_lines
+from stillgate.report.slices import SliceLine, slice_lines, with_statistics
 from stillgate.report.state import MOST_UNFOLDED, state_of
 from stillgate.report.traffic import Traffic, read_traffic
 
@@ -63,10 +66,15 @@ class Known:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        return dict((self.registered.thresholds if self.registered else None) or {})
+        return thresholds_of(self.registered)
 
     def alarms_of(self, student: str | None) -> list[AlarmLine]:
         return [alarm for alarm in self.alarms if alarm.artifact == student]
+
+
+def thresholds_of(student: StudentLine | None) -> dict[str, float]:
+    """Those that hold now."""
+    return dict((student.thresholds if student else None) or {})
 
 
 def build_report(
@@ -83,7 +91,7 @@ def build_report(
     scope = Scope(configuration, task, _student(session, task.name, asked, students), period)
     known = _known(session, scope, students)
     traffic, coverage = _traffic(session, scope, known)
-    lines = _slices(scope, known, traffic)
+    lines = _slices(session, scope, known, traffic)
     shown = [line.report.slice for line in lines[:SLICES_SHOWN]]
     own_alarms = known.alarms_of(scope.student)
     overall = lines[0] if lines else None
@@ -133,14 +141,15 @@ def _student(session: Session, task: str, asked: str | None, students: Sequence[
 def _known(session: Session, scope: Scope, students: Sequence[StudentLine]) -> Known:
     alarms, alarms_in_period = alarm_lines(session, scope.task.name, scope.period)
     sums = _sums(session, scope)
+    registered = next((line for line in students if line.artifact == scope.student), None)
     return Known(
         students=tuple(students),
-        registered=next((line for line in students if line.artifact == scope.student), None),
+        registered=registered,
         stages=tuple(stage_lines(session, scope.task.name)),
         alarms=tuple(alarms),
         alarms_in_period=alarms_in_period,
         sums=sums,
-        verdict=judge_live(sums, scope.task.rules, scope.task.gate),
+        verdict=judge_live(sums, scope.task, thresholds_of(registered)),
     )
 
 
@@ -173,16 +182,26 @@ def _unusable(session: Session) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
 
 
-def _slices(scope: Scope, known: Known, traffic: Traffic) -> list[SliceLine]:
-    return slice_lines(
+def _slices(session: Session, scope: Scope, known: Known, traffic: Traffic) -> list[SliceLine]:
+    lines = slice_lines(
         known.sums,
-        scope.task.rules,
-        scope.task.gate,
+        scope.task,
         known.verdict,
         known.thresholds,
         traffic.slices,
         [alarm.slice for alarm in known.alarms_of(scope.student)],
     )
+    shown = with_statistics(
+        lines[:SLICES_SHOWN], known.sums, _reference(session, scope), len(scope.task.classes)
+    )
+    return [*shown, *lines[SLICES_SHOWN:]]
+
+
+def _reference(session: Session, scope: Scope) -> Mapping[str, Mapping[str, Any]]:
+    """By slice, what the student's manifest keeps of the rows that judged it."""
+    row = session.get(StudentRow, scope.student) if scope.student else None
+    manifest = manifest_of(scope.configuration.deployment.data_directory, row) if row else ""
+    return manifest.reference if isinstance(manifest, Manifest) else {}
 
 
 def _curves(known: Known, shown: Sequence[str]) -> Iterator[SliceCurves]:

@@ -8,6 +8,7 @@ from stillgate.report.markup import NOTHING, Markup, joined
 from stillgate.report.plot import (
     Frame,
     across_axis,
+    area,
     box,
     dot,
     drawing,
@@ -101,10 +102,19 @@ def risk_chart(name: str, curves: SliceCurves) -> Markup:
         up_axis(frame, "disagreement with the teacher", whole_percent, 5),
         across_axis(frame, "share of inputs that the student would serve", whole_percent, QUARTERS),
         _limit(frame, curves.max_disagreement),
+        _risk_band(frame, curve),
         path(drawn, "series-0"),
         *(dot(x, y, 5, "reach", _risk_said(p)) for (x, y), p in zip(drawn, curve, strict=True)),
         _certified(frame, curves),
     )
+
+
+def _risk_band(frame: Frame, curve: Sequence[RiskPoint]) -> Markup:
+    """Between the bounds of the risk, cut off at the top of the plot."""
+    top = frame.y[1]
+    high = [(frame.across(p.coverage_share), frame.up(min(top, p.risk_high_share))) for p in curve]
+    low = [(frame.across(p.coverage_share), frame.up(min(top, p.risk_low_share))) for p in reversed(curve)]
+    return area([*high, *low], "band") if len(curve) > 1 else NOTHING
 
 
 def round_above(value: float) -> float:
@@ -148,7 +158,8 @@ def certified_point(curves: SliceCurves) -> RiskPoint | None:
 def _risk_said(p: RiskPoint) -> str:
     return (
         f"from confidence {p.threshold:.2f}: {percent(p.coverage_share)} of inputs,"
-        f" {percent(p.risk_share)} of them disagree ({p.disagreements} of {count(p.accepted)})"
+        f" {percent(p.risk_share)} of them disagree ({p.disagreements} of {count(p.accepted)}; between"
+        f" {percent(p.risk_low_share)} and {percent(p.risk_high_share)})"
     )
 
 

@@ -8,8 +8,8 @@ from sqlmodel import Session
 
 from ledger.configuration import TaskSection
 from ledger.slices import OVERALL, rule_of
-from monitor.intervals import confidence_sequence
-from monitor.reports import INTERVAL_ALPHA, sums_over_time
+from monitor.intervals import INTERVAL_ALPHA, confidence_sequence
+from monitor.reports import sums_over_time
 from monitor.sums import SliceSums, merged
 from stillgate.report.history import AlarmLine, StageLine, StudentLine
 from stillgate.report.period import Period

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from monitor.calibration import ReliabilityBin
 from monitor.intervals import at_most_p_value
+from monitor.statistics import risk_coverage
 from monitor.sums import SliceSums
 
 BAND_LEVEL = 0.9  # of the consistency band, bin by bin
@@ -31,7 +32,11 @@ class RiskPoint:
     accepted: int
     disagreements: int
     coverage_share: float  # of the pairs
+    coverage_low_share: float  # 95 %, at every look, as are the next bounds
+    coverage_high_share: float
     risk_share: float  # of the accepted that disagree with the teacher
+    risk_low_share: float
+    risk_high_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +107,15 @@ def _quantile(trials: int, share: float, level: float) -> int:
 
 
 def _risk(sums: SliceSums) -> Iterator[RiskPoint]:
-    """A threshold that accepts nobody more than the next stricter one is left out."""
-    accepted_before = 0
-    grid = sums.accepted
-    for index in reversed(range(len(grid))):
-        accepted, disagreements = grid[index]
-        if accepted > accepted_before:
-            threshold = index / len(grid)
-            yield RiskPoint(
-                threshold, accepted, disagreements, accepted / sums.pairs, disagreements / accepted
-            )
-        accepted_before = accepted
+    for point in reversed(risk_coverage(sums.coverage_pairs, sums.coverage_disagreements)):
+        yield RiskPoint(
+            threshold=point["threshold"],
+            accepted=point["accepted"],
+            disagreements=point["wrong"],
+            coverage_share=point["coverage"],
+            coverage_low_share=point["coverage_low"],
+            coverage_high_share=point["coverage_high"],
+            risk_share=point["risk"],
+            risk_low_share=point["risk_low"],
+            risk_high_share=point["risk_high"],
+        )

@@ -9,6 +9,8 @@ from sqlmodel import Session, col, select
 
 from gateway.control.manifests import manifest_of
 from ledger.artifacts import Manifest
+from ledger.certificates import thresholds_now
+from ledger.clock import now_us
 from ledger.configuration import TaskSection
 from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, task_stages
@@ -84,7 +86,7 @@ class StudentLine:
     gate_reasons: tuple[str, ...] = ()
     max_disagreement: float | None = None  # of the certificate
     delta: float | None = None
-    thresholds: Mapping[str, float] | None = None  # slice -> confidence from which it may serve
+    thresholds: Mapping[str, float] | None = None  # slice -> confidence from which it may serve now
 
 
 def alarm_lines(session: Session, task: str, period: Period) -> tuple[list[AlarmLine], int]:
@@ -191,11 +193,11 @@ def student_lines(session: Session, data_directory: Path, task: TaskSection) -> 
         .where(StudentRow.task == task.name)
         .order_by(col(StudentRow.registered_at_us).desc(), col(StudentRow.artifact).desc())
     )
-    return [_student(session, data_directory, row, *stages.get(row.artifact, NO_STAGE)) for row in rows]
+    return [_student(session, data_directory, task, row, *stages.get(row.artifact, NO_STAGE)) for row in rows]
 
 
 def _student(
-    session: Session, data_directory: Path, row: StudentRow, stage: Stage, share: float
+    session: Session, data_directory: Path, task: TaskSection, row: StudentRow, stage: Stage, share: float
 ) -> StudentLine:
     manifest = manifest_of(data_directory, row)
     line = StudentLine(
@@ -210,10 +212,13 @@ def _student(
         erased=rows_erased(session, row.job_id),
         problem=manifest if isinstance(manifest, str) else None,
     )
-    return line if isinstance(manifest, str) else _with_manifest(line, manifest)
+    if isinstance(manifest, str):
+        return line
+    holding = thresholds_now(session, task, row.artifact, manifest.certificate, now_us())
+    return _with_manifest(line, manifest, holding)
 
 
-def _with_manifest(line: StudentLine, manifest: Manifest) -> StudentLine:
+def _with_manifest(line: StudentLine, manifest: Manifest, thresholds: Mapping[str, float]) -> StudentLine:
     return replace(
         line,
         cause=manifest.lineage.cause,
@@ -224,5 +229,5 @@ def _with_manifest(line: StudentLine, manifest: Manifest) -> StudentLine:
         gate_reasons=manifest.gate.reasons,
         max_disagreement=manifest.certificate.max_disagreement,
         delta=manifest.certificate.delta,
-        thresholds=manifest.certificate.thresholds,
+        thresholds=thresholds,
     )

@@ -12,6 +12,7 @@ from stillgate.report.sections.disagreement_lists import disagreement_section
 from stillgate.report.sections.lineage import history_section, lineage_section
 from stillgate.report.sections.over_time import time_section
 from stillgate.report.sections.slice_table import slice_section
+from stillgate.report.sections.statistics_table import statistics_section
 from stillgate.report.sections.terms import reading_section
 from stillgate.report.sections.what_it_rests_on import coverage_section
 from stillgate.report.state import Health
@@ -24,7 +25,8 @@ SECTIONS = (
     ("coverage", "What it rests on", coverage_section),
     ("slices", "Slice by slice", slice_section),
     ("time", "Over time", time_section),
-    ("calibration", "Calibration", calibration_section),
+    ("statistics", "Calibration and distance", statistics_section),
+    ("calibration", "Reliability diagrams", calibration_section),
     ("risk", "Risk and coverage", risk_section),
     ("disagreements", "Worst disagreements", disagreement_section),
     ("alarms", "Alarms", alarms_section),

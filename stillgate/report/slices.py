@@ -1,15 +1,16 @@
 """The slice table: one line for each slice of the student, from its sums, its certificate and the traffic."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ledger.artifacts import SliceVerdict
-from ledger.configuration import GateSection
-from ledger.slices import OVERALL, SliceRule, rule_of
-from monitor.calibration import bin_of, edges
+from ledger.configuration import TaskSection
+from ledger.slices import OVERALL, rule_of
+from monitor.intervals import BoundedShare, bounded_share
+from monitor.live_verdict import Judged, LiveVerdict, SliceJudgement, judge_live_slice
 from monitor.reports import SliceReport, slice_reports
-from monitor.sums import COVERAGE_EDGES, SliceSums
-from monitor.verdict import LiveVerdict, judge_growing_slice
+from monitor.statistics import reference_in, statistics_of
+from monitor.sums import SliceSums
 from stillgate.report.traffic import SliceTraffic
 
 OTHER = "other"  # where the monitor counts the values of a header that had no room
@@ -22,20 +23,21 @@ class SliceLine:
     report: SliceReport
     verdict: str  # pass, fail, inconclusive
     reason: str
+    criteria: tuple[Judged, ...]
     alarms: int  # of this student in the period
     threshold: float | None  # confidence from which the student may serve
-    above_threshold_share: float | None  # of the pairs
+    above_threshold: BoundedShare | None  # of the pairs
     requests: int | None  # None for slices that the request alone does not tell
     served_share: float | None
     eligible: int | None
     answered: int | None
     coverage_share: float | None
+    statistics: Mapping[str, Any] | None = None  # statistics_of, for the slices that the page shows
 
 
 def slice_lines(
     sums: Mapping[str, SliceSums],
-    rules: Sequence[SliceRule],
-    gate: GateSection,
+    task: TaskSection,
     live: LiveVerdict,
     thresholds: Mapping[str, float],
     traffic: Mapping[str, SliceTraffic],
@@ -48,16 +50,27 @@ def slice_lines(
         _line(
             report,
             sums[report.slice],
-            rules,
-            gate,
-            judged.get(report.slice),
+            task,
+            judged.get(report.slice) or judge_live_slice(report.slice, sums, task, thresholds),
             thresholds.get(report.slice),
             of_slices.get(report.slice),
             alarmed.count(report.slice),
         )
-        for report in slice_reports(sums, rules, gate.bar)
+        for report in slice_reports(sums, task.rules, task.gate.bar)
     ]
     return sorted(lines, key=_rank)
+
+
+def with_statistics(
+    lines: Sequence[SliceLine],
+    sums: Mapping[str, SliceSums],
+    kept: Mapping[str, Mapping[str, Any]],
+    classes: int,
+) -> Iterator[SliceLine]:
+    """`kept` is the reference of the student's manifest."""
+    for line in lines:
+        name = line.report.slice
+        yield replace(line, statistics=statistics_of(sums[name], reference_in(kept, name), classes))
 
 
 def _rank(line: SliceLine) -> tuple[bool, bool, bool, bool, int, str]:
@@ -75,23 +88,22 @@ def _rank(line: SliceLine) -> tuple[bool, bool, bool, bool, int, str]:
 def _line(
     report: SliceReport,
     sums: SliceSums,
-    rules: Sequence[SliceRule],
-    gate: GateSection,
-    judged: SliceVerdict | None,
+    task: TaskSection,
+    judged: SliceJudgement,
     threshold: float | None,
     traffic: SliceTraffic | None,
     alarms: int,
 ) -> SliceLine:
-    verdict, reason = (judged.outcome, judged.reason) if judged else _judged(report, gate)
-    rule = rule_of(rules, report.slice)
+    rule = rule_of(task.rules, report.slice)
     told = traffic if report.slice == OVERALL or (rule is not None and rule.decides_who_serves) else None
     return SliceLine(
         report=report,
-        verdict=verdict,
-        reason=reason,
+        verdict=judged.outcome,
+        reason=judged.reason,
+        criteria=judged.criteria,
         alarms=alarms,
         threshold=threshold,
-        above_threshold_share=_above(sums, threshold),
+        above_threshold=_above(sums, threshold),
         requests=told.requests if told else None,
         served_share=_share(told.served_by_student, told.requests) if told else None,
         eligible=told.eligible if told else None,
@@ -100,22 +112,8 @@ def _line(
     )
 
 
-def _judged(report: SliceReport, gate: GateSection) -> tuple[str, str]:
-    """A slice that is not critical decides nothing; it is judged the same way for people."""
-    verdict = judge_growing_slice(report.pairs, report.agreements, report.bar, gate.alpha, gate.slice_rows)
-    return verdict.outcome, "; ".join(verdict.reasons)
-
-
-def _above(sums: SliceSums, threshold: float | None) -> float | None:
-    if threshold is None or not sums.pairs:
-        return None
-    return sums.accepted[_edge(threshold)][0] / sums.pairs
-
-
-def _edge(threshold: float) -> int:
-    """The place of a threshold in the grid, rounded up: never more than are really above it."""
-    index = bin_of(threshold, COVERAGE_EDGES)
-    return index if edges(COVERAGE_EDGES)[index] >= threshold else min(index + 1, COVERAGE_EDGES - 1)
+def _above(sums: SliceSums, threshold: float | None) -> BoundedShare | None:
+    return None if threshold is None else bounded_share(sums.accepted_from(threshold)[0], sums.pairs)
 
 
 def _traffic_by_slice(traffic: Mapping[str, SliceTraffic], known: Collection[str]) -> dict[str, SliceTraffic]:

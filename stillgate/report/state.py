@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ledger.stages import ANSWERING, SERVING
-from monitor.verdict import LiveVerdict
+from monitor.live_verdict import LiveVerdict
 from stillgate.report.coverage import Coverage
 from stillgate.report.history import AlarmLine, StudentLine
 from stillgate.report.slices import SliceLine
@@ -60,7 +60,7 @@ def _health(
     if overall is None or not overall.report.pairs:
         return Health.CANNOT_SAY, f"{student} has no pairs with its teacher in this time"
     if verdict.outcome == "fail":
-        return Health.DRIFTING, f"{student} is below its bar on {verdict.reasons[0]}"
+        return Health.DRIFTING, f"{student} misses a bar on {verdict.reasons[0]}"
     if coverage.eligible_share is not None and coverage.eligible_share < LEAST_COVERAGE:
         return Health.CANNOT_SAY, f"most of the eligible traffic has no answer of {student} to compare"
     if coverage.unfolded_share > MOST_UNFOLDED:
@@ -68,7 +68,7 @@ def _health(
             f"the monitor has not looked at {coverage.unfolded_answers} answers yet; see that it runs"
         )
     if verdict.outcome == "inconclusive":
-        return Health.CANNOT_SAY, f"the bar is not proven yet: {verdict.reasons[0]}"
+        return Health.CANNOT_SAY, f"a bar is not proven yet: {verdict.reasons[0]}"
     return Health.HEALTHY, _healthy(student, overall)
 
 
@@ -84,8 +84,9 @@ def _alarmed(student: str, alarms: Sequence[AlarmLine]) -> str:
 def _healthy(student: str, overall: SliceLine) -> str:
     report = overall.report
     return (
-        f"{student} agrees with its teacher on {percent(report.fidelity)} of the inputs, proven to be above the"
-        f" bar of {percent(report.bar)}; no alarm fired and no critical slice is below its bar"
+        f"{student} agrees with its teacher on {percent(report.fidelity)} of the inputs"
+        f" ({percent(report.fidelity_low)} to {percent(report.fidelity_high)}), proven to be above the bar of"
+        f" {percent(report.bar)}; no alarm fired and no critical slice misses a bar"
     )
 
 

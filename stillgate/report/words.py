@@ -22,6 +22,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
+def between(low: float | None, high: float | None) -> str:
+    """An interval; open where a bound is not known."""
+    if low is None and high is None:
+        return NONE
+    return f"{'' if low is None else number(low)}-{'' if high is None else number(high)}"
+
+
 def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 

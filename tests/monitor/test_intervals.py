@@ -9,9 +9,12 @@ from scipy.optimize import minimize_scalar
 from monitor.intervals import (
     at_least_p_value,
     at_most_p_value,
+    bounded_share,
     confidence_sequence,
+    excludes,
     holm,
     lower_bound,
+    paired_loss_high,
     paired_loss_upper_bound,
     paired_loss_upper_bound_exact,
     paired_p_value,
@@ -135,3 +138,42 @@ def test_paired_bounds_at_the_ends() -> None:
     assert 0 < paired_loss_upper_bound(0, 0, 100, 0.05) < paired_loss_upper_bound_exact(0, 0, 100, 0.05)
     assert paired_loss_upper_bound(0, 40, 100, 0.05) < 0
     assert paired_loss_upper_bound_exact(0, 40, 100, 0.05) < 0
+
+
+def test_a_share_without_sense_has_no_bounds() -> None:
+    """Nothing to divide by, or counts that took back more than they had: None, not a number."""
+    assert bounded_share(0, 0).value is None
+    assert bounded_share(-1, 5).low is None
+    assert bounded_share(6, 5).high is None
+    whole = bounded_share(5, 5)
+    assert (whole.value, whole.high) == (1.0, 1.0)
+    assert (whole.low, whole.high) == confidence_sequence(5, 5, 0.05)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 40), (3, 50), (25, 50), (50, 50)])
+def test_what_lies_outside_the_sequence_is_excluded(k: int, n: int) -> None:
+    """And nothing inside it is."""
+    low, high = confidence_sequence(k, n, 0.05)
+    for share in np.linspace(0.01, 0.99, 99):
+        if abs(share - low) > 1e-9 and abs(share - high) > 1e-9:
+            assert excludes(k, n, float(share), 0.05) == (not low <= share <= high)
+    assert not excludes(0, 0, 0.5, 0.05)
+
+
+def test_a_loss_bounded_at_every_look_is_wider_than_at_one() -> None:
+    """Never below the exact bound for one look, and 1 where there is nothing."""
+    for losses, gains, inputs in [(10, 5, 200), (0, 0, 100), (5, 30, 300), (40, 2, 100)]:
+        once = paired_loss_upper_bound_exact(losses, gains, inputs, 0.05)
+        assert paired_loss_high(losses, gains, inputs, 0.05) >= once
+    assert paired_loss_high(0, 0, 0, 0.05) == 1.0
+
+
+def test_a_loss_stays_below_its_bound_at_every_look() -> None:
+    """300 streams of two students that differ in a quarter of inputs, looked at 20 times each."""
+    chance, missed = np.random.default_rng(8), 0
+    for _ in range(300):
+        kind = chance.choice(3, 1000, p=[0.15, 0.10, 0.75])
+        losses, gains = np.cumsum(kind == 0), np.cumsum(kind == 1)
+        looks = range(49, 1000, 50)
+        missed += any(paired_loss_high(int(losses[n]), int(gains[n]), n + 1, 0.05) < 0.05 for n in looks)
+    assert missed <= 15

@@ -9,6 +9,7 @@ import pytest
 from ledger.observation import Observation
 from monitor.calibration import ReliabilityBin, calibration_error, calibration_noise, reliability
 from monitor.histograms import LATENCY_EDGES, WORD_EDGES, place, quantile
+from monitor.intervals import confidence_sequence
 from monitor.smoothing import smooth_calibration_error
 from monitor.statistics import (
     LEAST_REFERENCE,
@@ -127,10 +128,13 @@ def test_risk_and_coverage_of_every_threshold() -> None:
     """From strict to lenient coverage grows to 1, and the last risk is the disagreement."""
     points = risk_coverage(((50, 6), (90, 4)), ((50, 3), (90, 1)))
 
-    assert points == [
-        {"threshold": 0.5, "coverage": 1.0, "risk": 0.4},
-        {"threshold": 0.9, "coverage": 0.4, "risk": 0.25},
+    figures = ("threshold", "accepted", "wrong", "coverage", "risk")
+    assert [tuple(point[figure] for figure in figures) for point in points] == [
+        (0.5, 10, 4, 1.0, 0.4),
+        (0.9, 4, 1, 0.4, 0.25),
     ]
+    assert (points[1]["risk_low"], points[1]["risk_high"]) == confidence_sequence(1, 4, 0.05)
+    assert (points[1]["coverage_low"], points[1]["coverage_high"]) == confidence_sequence(4, 10, 0.05)
 
 
 def test_nothing_at_all_says_nothing() -> None:

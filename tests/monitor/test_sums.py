@@ -193,3 +193,20 @@ def test_nothing_divides_to_nan() -> None:
         empty.mean_nll_nats,
     ):
         assert math.isnan(ratio)
+
+
+def test_labelled_errors_of_both_are_counted_by_the_students_confidence() -> None:
+    """At or above each threshold: labelled pairs, the student's errors, the teacher's errors."""
+    sure = build_pair(Observation((0.6, 0.4)), Observation((0.1, 0.9)))
+    unsure = build_pair(Observation((0.3, 0.7)), Observation((0.45, 0.55)))
+    parts = [SliceSums.of_label(sure, 0), SliceSums.of_label(unsure, 0)]
+    found = merged(parts)
+
+    assert found.label_accepted[0] == (2, 2, 1)
+    assert found.label_accepted[80] == (1, 1, 0)
+    assert found.label_accepted[95] == (0, 0, 0)
+    assert found.has_teacher_errors
+    older = SliceSums.from_json(
+        {name: value for name, value in found.to_json().items() if name != "label_coverage_teacher_errors"}
+    )
+    assert not older.has_teacher_errors

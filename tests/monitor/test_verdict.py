@@ -4,37 +4,24 @@ import math
 
 import pytest
 
-from ledger.configuration import GateSection
-from ledger.slices import SliceRule
-from monitor.sums import SliceSums
-from monitor.verdict import judge_growing_slice, judge_live, judge_slice, slice_verdict
-
-GATE = GateSection(bar=0.8, alpha=0.05, rows=100, slice_rows=50)
-RULES = (
-    SliceRule("area", "header", "x-area", critical=True, bar=0.8),
-    SliceRule("length", "words", word_edges=(50,)),
-)
-
-
-def counts(pairs: int, agreements: int) -> SliceSums:
-    return SliceSums(pairs=pairs, agreements=agreements)
+from monitor.verdict import Bar, Known, judge, judge_slice, slice_verdict
 
 
 @pytest.mark.parametrize(
-    ("pairs", "agreements", "bar", "fixed", "growing"),
+    ("pairs", "agreements", "bar", "outcome"),
     [
-        (200, 180, 0.8, "pass", "pass"),
-        (200, 165, 0.8, "fail", "inconclusive"),
-        (200, 120, 0.8, "fail", "fail"),
-        (60, 60, 0.8, "pass", "inconclusive"),
-        (60, 50, 0.8, "inconclusive", "inconclusive"),
-        (60, 20, 0.8, "fail", "fail"),
-        (100, 100, 0.99, "inconclusive", "inconclusive"),
-        (0, 0, 0.8, "inconclusive", "inconclusive"),
-        (200, 180, None, "inconclusive", "inconclusive"),
-        (200, 180, math.nan, "inconclusive", "inconclusive"),
-        (200, 201, 0.8, "inconclusive", "inconclusive"),
-        (-1, 0, 0.8, "inconclusive", "inconclusive"),
+        (200, 180, 0.8, "pass"),
+        (200, 165, 0.8, "fail"),
+        (200, 120, 0.8, "fail"),
+        (60, 60, 0.8, "pass"),
+        (60, 50, 0.8, "inconclusive"),
+        (60, 20, 0.8, "fail"),
+        (100, 100, 0.99, "inconclusive"),
+        (0, 0, 0.8, "inconclusive"),
+        (200, 180, None, "inconclusive"),
+        (200, 180, math.nan, "inconclusive"),
+        (200, 201, 0.8, "inconclusive"),
+        (-1, 0, 0.8, "inconclusive"),
     ],
     ids=[
         "proven",
@@ -51,10 +38,9 @@ def counts(pairs: int, agreements: int) -> SliceSums:
         "negative",
     ],
 )
-def test_one_slice(pairs: int, agreements: int, bar: float | None, fixed: str, growing: str) -> None:
-    """A fixed set of pairs that misses its bar fails; a growing one waits until it is refuted."""
-    assert judge_slice(pairs, agreements, bar, 0.05, 100).outcome == fixed
-    assert judge_growing_slice(pairs, agreements, bar, 0.05, 100).outcome == growing
+def test_one_slice(pairs: int, agreements: int, bar: float | None, outcome: str) -> None:
+    """A fixed set of pairs that misses its bar fails, unless they were too few to reach it."""
+    assert judge_slice(pairs, agreements, bar, 0.05, 100).outcome == outcome
 
 
 def test_a_nan_alpha_proves_nothing() -> None:
@@ -66,8 +52,7 @@ def test_a_nan_alpha_proves_nothing() -> None:
 
 def test_what_is_not_provable_says_how_many_pairs_it_takes() -> None:
     """The least that is asked for, or what full agreement would need."""
-    assert "needs 100 pairs" in judge_growing_slice(60, 60, 0.8, 0.05, 100).reasons[0]
-    assert "needs 80 pairs" in judge_slice(60, 60, 0.8, 0.05, 100, least_to_pass=80).reasons[0]
+    assert "needs 80" in judge_slice(60, 60, 0.8, 0.05, 100, least_to_pass=80).reasons[0]
     assert "with few pairs" in judge_slice(60, 50, 0.8, 0.05, 100).reasons[0]
     assert "needs 299 pairs" in judge_slice(100, 100, 0.99, 0.05, 100).reasons[0]
     assert judge_slice(298, 298, 0.99, 0.05, 100).outcome == "inconclusive"
@@ -84,38 +69,40 @@ def test_a_line_of_the_gate_report() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sums", "outcome"),
+    ("low", "high", "outcome"),
     [
-        ({}, "inconclusive"),
-        ({"all": counts(99, 99)}, "inconclusive"),
-        ({"all": counts(200, 180)}, "pass"),
-        ({"all": counts(200, 100)}, "fail"),
-        ({"all": counts(200, 180), "area=a": counts(60, 30)}, "fail"),
-        ({"all": counts(200, 180), "area=a": counts(60, 50)}, "pass"),
-        ({"all": counts(200, 180), "area=a": counts(5, 4)}, "pass"),
-        ({"all": counts(200, 180), "length=50+": counts(60, 0)}, "pass"),
-        ({"area=a": counts(200, 180)}, "inconclusive"),
-    ],
-    ids=[
-        "nothing",
-        "too little",
-        "overall proven",
-        "overall refuted",
-        "critical slice refuted",
-        "critical slice open",
-        "critical slice too small",
-        "other slice is only shown",
-        "no overall counts",
+        (0.81, 0.9, "pass"),
+        (0.8, 0.9, "pass"),
+        (0.79, 0.9, "inconclusive"),
+        (0.7, 0.8, "inconclusive"),
+        (0.7, 0.79, "fail"),
+        (None, 0.9, "inconclusive"),
+        (None, 0.7, "fail"),
+        (None, None, "inconclusive"),
+        (math.nan, math.nan, "inconclusive"),
     ],
 )
-def test_live_pairs(sums: dict[str, SliceSums], outcome: str) -> None:
-    """The overall slice must be proven and no critical slice refuted."""
-    assert judge_live(sums, RULES, GATE).outcome == outcome
+def test_bounds_against_a_bar(low: float | None, high: float | None, outcome: str) -> None:
+    """The bound that speaks against it decides, on either side; one that is not known proves nothing."""
+    least = Known("x", 100, None, low, high)
+    assert judge(least, Bar(0.8), 100).outcome == outcome
+    most = Known("x", 100, None, None if high is None else 1 - high, None if low is None else 1 - low)
+    assert judge(most, Bar(1 - 0.8, is_least=False), 100).outcome == outcome
 
 
-def test_a_live_failure_names_the_slice() -> None:
-    """The reason of the slice that stands in the way, not of the others."""
-    verdict = judge_live({"all": counts(200, 180), "area=a": counts(60, 30)}, RULES, GATE)
+def test_a_pass_needs_its_counts_and_a_fail_does_not() -> None:
+    """What is proven by a handful may be a handful of one kind; what is refuted stays refuted."""
+    few = Known("9 of 9", 9, 1.0, 0.9, 1.0)
+    assert judge(few, Bar(0.8), 100).outcome == "inconclusive"
+    assert "needs 100" in judge(few, Bar(0.8), 100).reasons[0]
+    assert judge(few, Bar(0.8), 9).outcome == "pass"
+    assert judge(few, Bar(0.8, is_least=False), 100).outcome == "fail"
 
-    assert [reason.partition(":")[0] for reason in verdict.reasons] == ["area=a"]
-    assert [line.slice for line in verdict.slices] == ["all", "area=a"]
+
+def test_a_reason_names_value_bounds_bar_and_counts() -> None:
+    """In the unit of the number."""
+    slow = Known("99 % of 400 answers came within", 400, 0.0312, 0.0291, 0.0389, " s")
+    reason = judge(slow, Bar(0.02, is_least=False), 1).reasons[0]
+    assert reason == (
+        "99 % of 400 answers came within, 0.0312 s (0.0291 s to 0.0389 s) exceeds the bar 0.02 s"
+    )

@@ -63,9 +63,9 @@ def risk_section(report: Report) -> Markup:
     return joined(
         paragraph(
             "From left to right the student would serve more and more inputs, the most confident first; the line is how"
-            " often those would differ from the teacher. Green is the threshold that the certificate allows; it was"
-            " proven on locked rows before this time, the line is what was seen in it. A slice without one stays with"
-            " the teacher."
+            " often those would differ from the teacher, shaded by its 95 % interval. Green is the threshold that the"
+            " certificate allows; it was proven on locked rows before this time, the line is what was seen in it. A"
+            " slice without one stays with the teacher."
         ),
         element("div", {"class_": "cards"}, *drawn),
     )
@@ -73,11 +73,20 @@ def risk_section(report: Report) -> Markup:
 
 def _risk_card(place: int, curves: SliceCurves) -> Markup:
     rows = [
-        (f"{one.threshold:.2f}", count(one.accepted), percent(one.coverage_share), count(one.disagreements),
-         percent(one.risk_share))
+        (f"{one.threshold:.2f}", count(one.accepted), percent(one.coverage_share),
+         f"{number(one.coverage_low_share)}-{number(one.coverage_high_share)}", count(one.disagreements),
+         percent(one.risk_share), f"{number(one.risk_low_share)}-{number(one.risk_high_share)}")
         for one in curves.risk_coverage
     ]  # fmt: skip
-    columns = ("from confidence", "served>", "coverage>", "disagree>", "risk>")
+    columns = (
+        "from confidence",
+        "served>",
+        "coverage>",
+        "95 % interval>",
+        "disagree>",
+        "risk>",
+        "95 % interval>",
+    )
     return card(
         element("h3", None, name(curves.slice)),
         risk_chart(f"risk-{place}", curves),

@@ -1,20 +1,23 @@
 """The slice table and the reason of each verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from monitor.live_verdict import NOT_JUDGED
 from stillgate.report.document import SLICES_SHOWN, Report
 from stillgate.report.markup import NOTHING, Markup, element, joined
 from stillgate.report.slices import SliceLine
 from stillgate.report.tables import VERDICT_KIND, Cell, card, folded, name, paragraph, pill, table
-from stillgate.report.words import count, number, percent
+from stillgate.report.words import NONE, between, count, percent
+
+VERDICT_COLUMNS = ("slice", "judged by", "verdict", "reason")
 
 
 def slice_section(report: Report) -> Markup:
     if not report.slices:
         return paragraph("There are no pairs in this time, so no slice can be measured.")
     columns = (
-        "slice", "pairs>", "fidelity>", "95 % interval>", "bar>", "verdict", "accuracy>", "teacher's>",
-        "calibration error>", "divergence, bits>", "serves from>", "share above>", "served>", "compared>",
+        "slice", "pairs>", "fidelity>", "95 % interval>", "bar>", "verdict", "accuracy>", "95 % interval>",
+        "teacher's>", "95 % interval>", "serves from>", "share above>", "95 % interval>", "served>", "compared>",
     )  # fmt: skip
     shown = report.slices[:SLICES_SHOWN]
     caption = (
@@ -26,12 +29,14 @@ def slice_section(report: Report) -> Markup:
         paragraph(f"{left:,} more slices are left out here; the JSON report has all {len(report.slices):,}.")
         if left
         else NOTHING,
-        folded("Why each verdict", table(("slice", "verdict", "reason"), map(_verdict_row, shown))),
+        folded(
+            "Why each verdict", table(VERDICT_COLUMNS, (row for line in shown for row in _verdict_rows(line)))
+        ),
     )
 
 
 def _slice_row(line: SliceLine) -> Sequence[Cell]:
-    report = line.report
+    report, above = line.report, line.above_threshold
     return (
         joined(
             name(report.slice + (" *" if report.critical else "")),
@@ -41,15 +46,16 @@ def _slice_row(line: SliceLine) -> Sequence[Cell]:
         ),
         count(report.pairs),
         _fidelity(line),
-        f"{number(report.fidelity_low)}-{number(report.fidelity_high)}",
+        between(report.fidelity_low, report.fidelity_high),
         percent(report.bar, 0),
-        pill("no bar", "") if report.bar is None else pill(line.verdict, VERDICT_KIND[line.verdict]),
+        _verdict(line),
         percent(report.accuracy),
+        between(report.accuracy_low, report.accuracy_high),
         percent(report.teacher_accuracy),
-        number(report.calibration_error),
-        number(report.divergence_bits),
+        between(report.teacher_accuracy_low, report.teacher_accuracy_high),
         "teacher" if line.threshold is None else f"{line.threshold:.2f}",
-        percent(line.above_threshold_share),
+        percent(above.value if above else None),
+        between(above.low, above.high) if above else NONE,
         percent(line.served_share),
         percent(line.coverage_share),
     )
@@ -65,5 +71,17 @@ def _fidelity(line: SliceLine) -> Cell:
     )
 
 
-def _verdict_row(line: SliceLine) -> Sequence[Cell]:
-    return name(line.report.slice), pill(line.verdict, VERDICT_KIND[line.verdict]), line.reason
+def _verdict(line: SliceLine) -> Markup:
+    is_judged = any(one.outcome != NOT_JUDGED for one in line.criteria)
+    return pill(line.verdict, VERDICT_KIND[line.verdict]) if is_judged else pill("no bar", "")
+
+
+def _verdict_rows(line: SliceLine) -> Iterator[Sequence[Cell]]:
+    """One for each criterion: none stands for another."""
+    for one in line.criteria:
+        told = (
+            pill("not judged", "")
+            if one.outcome == NOT_JUDGED
+            else pill(one.outcome, VERDICT_KIND[one.outcome])
+        )
+        yield name(line.report.slice), one.criterion, told, one.reason

@@ -16,11 +16,11 @@ TERMS = (
     ("interval", "holds at every look at once with probability 95 %, however often a report is made"),
     (
         "bar, verdict",
-        "least acceptable fidelity; pass: proven to reach it; fail: proven to miss it; inconclusive: neither yet",
+        "least acceptable fidelity; a slice passes if proven to meet every bar, and fails if proven to miss one",
     ),
     (
         "calibration error",
-        "mean distance between confidence and how often student and teacher agree; 0 is best",
+        "mean distance between confidence and how often student and teacher agree; below its noise it says nothing",
     ),
     (
         "divergence",

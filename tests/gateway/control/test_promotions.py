@@ -1,19 +1,34 @@
 """Going up: two persons, a verdict that passes, and nobody in between."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
+from sqlmodel import col, select
 
 from ledger.artifacts import MANIFEST, Manifest, seal
-from ledger.control_file import transaction
+from ledger.configuration import load
+from ledger.control_file import open_control_file, transaction
 from ledger.heartbeats import leave_heartbeat
 from ledger.jobs import JobCause
 from ledger.keys import Role, create_key
 from ledger.stages import Stage
-from ledger.tables import HeartbeatRow, StudentRow
+from ledger.tables import HeartbeatRow, StageRow, StudentRow
+from monitor.criteria import Criterion
 from tests.artifacts import set_stage
-from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm, void
+from tests.gateway.control.desk import (
+    CONFIGURATION,
+    TASK,
+    Desk,
+    add_student,
+    give_pairs,
+    people_with_keys,
+    raise_alarm,
+    serving,
+    void,
+    write_configuration,
+)
 
 GOOD = {"all": (300, 295)}
 
@@ -232,3 +247,35 @@ def test_abort_and_approve_at_once_never_leave_the_student_serving(desk: Desk, s
         assert approving.result().status_code in (200, 409)
     task = desk.task()
     assert (task["serving"], task["students"][0]["stage"]) == (None, "rolled_back")
+
+
+def test_a_bar_that_is_set_and_not_proven_stops_a_promotion(tmp_path: Path) -> None:
+    """Good fidelity does not stand in for labels that never came."""
+    text = CONFIGURATION.replace("[task.licence]", "[task.verdict]\nmax_regret = 0.05\n[task.licence]")
+    path = write_configuration(tmp_path, text)
+    configuration = load(path)
+    engine = open_control_file(configuration.deployment.data_directory)
+    with serving(configuration, engine) as url:
+        desk = Desk(path, configuration, engine, people_with_keys(engine), url)
+        artifact = add_student(engine, desk.data_directory)
+        give_pairs(engine, artifact, {"all": (300, 295)})
+        refused = desk.propose()
+        judged = desk.task()["students"][0]["judged"][0]["criteria"]
+    engine.dispose()
+
+    assert _refused(refused) == (409, "verdict")
+    assert "accuracy: the teacher alone is right on 0 of 0 labelled pairs" in refused.json()["reasons"][0]
+    told = {one["criterion"]: one["outcome"] for one in judged}
+    assert (told["fidelity"], told["accuracy"], told["latency"]) == ("pass", "inconclusive", "not_judged")
+
+
+def test_the_evidence_of_a_promotion_has_every_criterion(desk: Desk, student: str) -> None:
+    """What was judged with which bounds, and what nobody asked to be judged, is kept with the change."""
+    desk.promote_to_canary()
+    with transaction(desk.engine) as session:
+        row = session.exec(select(StageRow).order_by(col(StageRow.id).desc())).first()
+    assert row is not None
+    line = row.evidence["slices"][0]
+    assert [one["criterion"] for one in line["criteria"]] == list(Criterion)
+    assert line["criteria"][0]["count"] == 300
+    assert line["criteria"][1]["reason"] == "not judged: verdict.max_regret is not set"

@@ -4,12 +4,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from ledger.certificates import VoidCause, certified_rows
+from ledger.control_file import transaction
 from ledger.exchange import TEACHER, Answer, Exchange, Origin, Outcome, ServedBy, Unpaired
 from ledger.stages import Stage
+from monitor.criteria import Criterion
 from monitor.intervals import confidence_sequence
+from monitor.reports import merged_sums
+from monitor.statistics import statistics_of
 from tests.artifacts import set_stage
+from tests.gateway.control.desk import CLASSES, TASK
 from tests.ledger.builders import build_answer
 from tests.stillgate.report.stopped import SECOND_US, START_US, Stopped, moment, some_traffic
 
@@ -209,3 +216,49 @@ def test_a_file_that_cannot_be_read_is_told_and_left_out(stopped: Stopped, rows:
     assert document["coverage"]["requests"] == len(rows)
     assert any("g1.sqlite cannot be read" in problem for problem in document["problems"])
     assert any("what g1.sqlite lost cannot be counted" in problem for problem in document["problems"])
+
+
+def test_the_statistics_of_a_slice_are_those_of_the_api(stopped: Stopped, rows: Rows) -> None:
+    """The slices that the page shows carry every statistic, from the same sums and the same code."""
+    document = stopped.document()
+    artifact = document["student"]
+    with transaction(stopped.engine) as session:
+        sums = merged_sums(session, TASK, artifact)
+    for name in ("all", "area=new"):
+        found = line_of(document, name)["statistics"]
+        assert found == orjson.loads(orjson.dumps(statistics_of(sums[name], None, len(CLASSES))))
+    page = stopped.page()
+    error = line_of(document, "all")["statistics"]["calibration"]
+    for figure in ("error", "noise", "error_debiased", "error_smooth"):
+        assert f"{error[figure]:.3f}" in page
+
+
+def test_risk_and_coverage_have_bounds_that_hold_at_every_look(stopped: Stopped, rows: Rows) -> None:
+    """Of each threshold of the curve, and of what lies above the certified one."""
+    document = stopped.document()
+    (curves,) = (curves for curves in document["curves"] if curves["slice"] == "all")
+    for point in curves["risk_coverage"]:
+        bounds = confidence_sequence(point["disagreements"], point["accepted"], 0.05)
+        assert (point["risk_low_share"], point["risk_high_share"]) == bounds
+    above = line_of(document, "all")["above_threshold"]
+    assert (above["low"], above["high"]) == confidence_sequence(above["part"], len(rows), 0.05)
+
+
+def test_every_criterion_of_every_slice_has_its_line(stopped: Stopped, rows: Rows) -> None:
+    """The page tells what is judged and what is not; the document has value, bounds, bar and counts."""
+    document = stopped.document()
+    for name in ("all", "area=old"):
+        criteria = line_of(document, name)["criteria"]
+        assert [one["criterion"] for one in criteria] == list(Criterion)
+        assert criteria[0]["count"] == line_of(document, name)["report"]["pairs"]
+    assert "not judged: verdict.max_regret is not set" in stopped.page()
+
+
+def test_a_voided_threshold_is_not_shown_as_one_that_serves(stopped: Stopped, rows: Rows) -> None:
+    """The report says from where the student may serve now, as the status does."""
+    artifact = stopped.document()["student"]
+    assert line_of(stopped.document(), "all")["threshold"] == 0.6
+    with transaction(stopped.engine) as session:
+        for row in certified_rows(session, TASK, artifact):
+            row.cause, row.reason = VoidCause.AUDIT, "9 of 30 disagreed"
+    assert line_of(stopped.document(), "all")["threshold"] is None

@@ -48,7 +48,7 @@ def test_a_refuted_bar_is_drift_too(stopped: Stopped) -> None:
     """Half of the answers agree, and the bar is 80 %; the alarm came after the time of the report."""
     agreeing(stopped, share=0.5)
     state = stopped.document("--to", moment(START_US + 3_000_000_000))["state"]
-    assert (state["health"], "upper bound" in state["why"]) == ("drifting", True)
+    assert (state["health"], "is below the bar 0.800" in state["why"]) == ("drifting", True)
 
 
 def test_few_pairs_prove_nothing(stopped: Stopped) -> None:
