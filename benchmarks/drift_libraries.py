@@ -53,6 +53,8 @@ def _columns(part: Arrays) -> Any:
         teacher_other=zeros,
         student=part["student"],
         measures=measures_of(part["teacher"], part["student"]),
+        teacher_versions=("t-1",),
+        teacher_version=zeros,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import document
 from benchmarks.detectors import behaviour, delays, equal, equal_table, nulls, plots
+from benchmarks.detectors.changes import Sizes
 from benchmarks.machine import circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
@@ -27,14 +28,15 @@ class Plan:
     runs: int = 1000
     behaviour_streams: int = 200
     behaviour_steps: int = 200_000
-    sizes: equal.Sizes = field(default_factory=equal.Sizes)
+    sizes: Sizes = field(default_factory=Sizes)
 
     def line(self) -> str:
         sizes = self.sizes
         return (
             f"Sizes of this run: null {self.null_streams} streams of {self.null_steps:,}; beside the oracle"
-            f" {self.runs} runs a cell; comparators {sizes.streams} null streams of {sizes.steps:,} and {sizes.runs}"
-            f" runs a change ({', '.join(sizes.comparators)}; a fortieth of it: {', '.join(sizes.few) or 'none'})."
+            f" {self.runs} runs a cell; comparators ({'; '.join(sizes.comparators)}) {sizes.streams} null streams of"
+            f" {sizes.steps:,}, as many to tune them, {sizes.runs} runs a change tuned, {sizes.runs_of_defaults} as"
+            f" they come ({', '.join(sizes.halves)}: half of the streams, a quarter of the runs)."
         )
 
 
@@ -43,7 +45,7 @@ QUICK = Plan(
     runs=1000,
     behaviour_streams=50,
     behaviour_steps=100_000,
-    sizes=equal.Sizes(streams=20, runs=60, comparators=("ADWIN", "PageHinkley", "DDM", "MAPIE"), few=()),
+    sizes=Sizes(streams=10, runs=40, runs_of_defaults=20),
 )
 
 

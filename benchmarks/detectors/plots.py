@@ -6,11 +6,13 @@ from html import escape
 from pathlib import Path
 
 from benchmarks.detectors.delays import DelayCell
-from benchmarks.detectors.equal import HORIZONS, OURS, Compared
+from benchmarks.detectors.equal import Compared
+from benchmarks.detectors.equal_table import medians_at_ten_thousand
 
 WIDTH, HEIGHT, LEFT, TOP, LEGEND = 900, 420, 70, 40, 330
 COLOURS = ("#1b6ca8", "#d1495b", "#3c896d", "#edae49", "#7a5195", "#555555", "#00a6a6", "#b0578d", "#8d6b4f",
-           "#2f4b7c", "#ff7c43", "#a05195", "#665191", "#5b8c5a")  # fmt: skip
+           "#2f4b7c", "#ff7c43", "#a05195", "#665191", "#5b8c5a", "#c2185b", "#0b6623", "#b8860b", "#4682b4",
+           "#800000", "#778899")  # fmt: skip
 
 Points = Sequence[tuple[float, float]]
 
@@ -38,11 +40,7 @@ def _oracle(cells: Sequence[DelayCell]) -> str:
 
 
 def _equal(found: Compared) -> str:
-    lines = {
-        row.name: _points([(after, row.delays[after].quantile(0.5)) for after in HORIZONS])
-        for row in found.tuned
-        if row.name != OURS[2]
-    }
+    lines = {row.name: _points(medians_at_ten_thousand(row)) for row in found.tuned}
     return chart(
         "Median delay at equally many false alarms", {name: line for name, line in lines.items() if line}
     )
