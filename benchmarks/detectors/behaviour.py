@@ -23,11 +23,8 @@ INPUTS = 100  # of a tick in the runs over slices
 SMALL_SHARE = 0.02  # of the traffic, the slice that changes
 WORSE = 0.30
 BURST = 500  # requests
-EASY, HARD, MOVED = (
-    0.03,
-    0.07,
-    0.066,
-)  # rates of two halves, and of nine parts of the second with one of the first
+EASY, HARD = 0.03, 0.07  # rates of two halves of the inputs
+MOVED = 0.066  # of one part of the first and nine of the second
 
 
 def behaviour_table(streams: int, steps: int) -> Table:

@@ -1,7 +1,7 @@
 """The changes that every detector is shown, and streams drawn for them: tuning, null, and one set for each change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -49,32 +49,43 @@ CHANGES = (
     Change("to 15 % over 1,000", 0.15, 9_000, ramp=1_000),
     Change("to 15 % over 10,000", 0.15, 18_000, ramp=10_000),
 )
-IMPROVED = Change("to 2 %", 0.02, 10_000)  # for the better: nobody should be woken
+IMPROVED = Change("to 2 %", 0.02, 5_000)  # for the better: nobody should be woken
 EVERY = (*CHANGES, IMPROVED)
+
+COMPARATORS = {  # slowest first -> the part of the streams and runs that it sees
+    "HDDMW": 3,
+    "HDDMA": 3,
+    "KSWIN": 6,
+    "PageHinkley": 3,
+    "DDM": 3,
+    "PageHinkley told of 10 %": 3,
+    "ADWIN for rises": 1,
+    "ADWIN": 1,
+    "EDDM": 3,
+    "MAPIE": 3,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """How much is drawn; the rate of false alarms that everything is tuned to, a request."""
 
-    streams: int = 40
+    streams: int = 120
     steps: int = 100_000
-    runs: int = 400
-    runs_of_defaults: int = 100
+    runs: int = 1000
+    runs_of_defaults: int = 200
     rate: float = 1e-5
-    comparators: tuple[str, ...] = (  # slowest first
-        "HDDMW",
-        "HDDMA",
-        "KSWIN",
-        "PageHinkley",
-        "DDM",
-        "PageHinkley told of 10 %",
-        "EDDM",
-        "ADWIN, rises alone",
-        "ADWIN",
-        "MAPIE",
-    )
-    halves: tuple[str, ...] = ("KSWIN",)  # slow: on the first half of the streams, a quarter of the runs
+    parts: Mapping[str, int] = field(default_factory=lambda: dict(COMPARATORS))
+
+    def part(self, name: str) -> "Sizes":
+        """What a comparator sees of it."""
+        divisor = self.parts[name]
+        return replace(
+            self,
+            streams=max(1, self.streams // divisor),
+            runs=max(1, self.runs // divisor),
+            runs_of_defaults=max(1, self.runs_of_defaults // divisor),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +100,12 @@ class Drawn:
 
 
 def draw(sizes: Sizes) -> Drawn:
-    """Every detector sees these."""
-    changes, moments = {}, {}
-    for number, change in enumerate(EVERY):
-        chance = generator(EVALUATION, 30, number)
-        moments[change.name] = chance.integers(change.quiet, change.quiet + JITTER, size=sizes.runs)
-        rates = change.rates(moments[change.name])
-        changes[change.name] = (chance.random(rates.shape) < rates).astype(np.uint8)
+    """Every detector sees these. A run has the same quiet requests before each change, so that they are fed once."""
+    quiet = {length: _quiet(length, sizes.runs) for length in {change.quiet for change in EVERY}}
+    moments = {change.name: quiet[change.quiet][1] for change in EVERY}
+    changes = {
+        change.name: _changed(change, number, *quiet[change.quiet]) for number, change in enumerate(EVERY)
+    }
     tuning, null = (
         (generator(purpose, 31).random((sizes.streams, sizes.steps)) < BEFORE).astype(np.uint8)
         for purpose in (TUNING, EVALUATION)
@@ -108,3 +118,18 @@ def draw(sizes: Sizes) -> Drawn:
         for number, (name, codes) in enumerate(named.items())
     }
     return Drawn(tuning, null, changes, moments, references)
+
+
+def _quiet(length: int, runs: int) -> tuple[Codes, Ints]:
+    """[runs, steps] before any change, and the moment of each run at which it ends."""
+    chance = generator(EVALUATION, 33, length)
+    moments = chance.integers(length, length + JITTER, size=runs)
+    return (chance.random((runs, length + JITTER)) < BEFORE).astype(np.uint8), moments
+
+
+def _changed(change: Change, number: int, quiet: Codes, moments: Ints) -> Codes:
+    rates = change.rates(moments)
+    codes = (generator(EVALUATION, 30, number).random(rates.shape) < rates).astype(np.uint8)
+    before = np.arange(quiet.shape[1]) < moments[:, None]
+    codes[:, : quiet.shape[1]][before] = quiet[before]
+    return codes

@@ -5,6 +5,7 @@ Reads a .npz with `tuning` and `null` [streams, steps], and for each change the 
 to standard output.
 """
 
+import copy
 import functools
 import json
 import math
@@ -14,82 +15,128 @@ import warnings
 
 import numpy as np
 
-TRIES = 9  # halvings of the parameter's range
+TRIES = 8  # halvings of the parameter's range
 TIMED = 2_000  # updates of an untouched library, for its microseconds
 CHECKED = "to 25 %"  # the change on which shortcuts have to say what the untouched library says
 MOMENTS = "moments of "
 
 
+class River:
+    """One of river's detectors: it forgets what it knew at the update after an alarm."""
+
+    def __init__(self, detector):
+        self.detector = detector
+
+    def advance(self, losses):
+        """The step, from 1, of the first alarm; 0 for none."""
+        detector = self.detector
+        update = detector.update
+        for step, loss in enumerate(losses.tolist(), 1):
+            update(loss)
+            if detector.drift_detected:
+                return step
+        return 0
+
+
+class Rises(River):
+    """ADWIN tests both sides; this leaves out its alarms after which the rate that it estimates is lower."""
+
+    before = 0.0
+
+    def advance(self, losses):
+        detector, before = self.detector, self.before
+        update = detector.update
+        for step, loss in enumerate(losses.tolist(), 1):
+            update(loss)
+            if detector.drift_detected and detector.estimation > before:
+                return step
+            before = detector.estimation
+        self.before = before
+        return 0
+
+
+class Mapie:
+    """MAPIE's monitor with a threshold that it is told."""
+
+    def __init__(self, threshold):
+        from mapie.exchangeability_testing import RiskMonitoring
+
+        self.monitor = RiskMonitoring(risk="accuracy", threshold=threshold, warn=False)
+
+    def advance(self, losses):
+        """All at once: each of its updates computes the bounds of the whole past anew."""
+        losses = losses.astype(int)
+        self.monitor.update(np.ones_like(losses), 1 - losses)
+        bounds = self.monitor.online_risk_lower_bound_sequence_history[-len(losses) :]
+        hits = bounds > self.monitor.threshold
+        return int(hits.argmax()) + 1 if hits.any() else 0
+
+
 def main():
     asked = json.loads(sys.argv[1])
-    name, part = asked["name"], asked["part"]
+    name = asked["name"]
     with np.load(asked["path"]) as file:
         streams = dict(file)
-    tuning, null = (streams.pop(which)[: len(streams_of) // part] for which, streams_of in _nulls(streams))
-    default, spread, first_of = DETECTORS[name]
-    microseconds = timed(first_of, default or spread[0], null[0])
-    with_shortcuts(lambda: [first_of(default or spread[1], stream) for stream in streams[CHECKED][:3]])
-    tuned, alarms = tune(first_of, tuning, spread, asked["rate"])
+    tuning, null = (streams.pop(which)[: asked["streams"]] for which in ("tuning", "null"))
+    default, spread, make = DETECTORS[name]
+    sensitive = default or spread[1]
+    microseconds = timed(make(default or spread[0]), null[0])
+    with_shortcuts(lambda: [make(sensitive).advance(stream) for stream in streams[CHECKED][:3]])
+    tuned, alarms = tune(make, tuning, spread, asked["rate"])
+    back = LOOKS_BACK.get(name, math.inf)
     said = {
         "library": VERSIONS[name](),
         "tuned_to": tuned,
         "in_tuning": alarms / tuning.size,
         "microseconds": microseconds,
-        "tuned": seen(name, tuned, null, streams, asked["runs"]),
+        "tuned": seen(lambda: make(tuned), null, streams, asked["runs"], back),
     }
     if default is not None:
-        said["default"] = seen(name, default, null, streams, asked["runs_of_defaults"])
+        said["default"] = seen(lambda: make(default), null, streams, asked["runs_of_defaults"], back)
     print(json.dumps(said))
 
 
-def _nulls(streams):
-    return [(which, streams[which]) for which in ("tuning", "null")]
-
-
-def timed(first_of, value, stream):
+def timed(detector, stream):
     """Microseconds an update."""
     updates = stream[:TIMED]
     started = time.perf_counter()
-    first_of(value, updates)
+    detector.advance(updates)
     return (time.perf_counter() - started) / len(updates) * 1e6
 
 
-def seen(name, value, null, streams, runs):
-    """False alarms by stream, and by change the first alarms."""
-    first_of = DETECTORS[name][2]
-    return {
-        "false_alarms": [count(first_of, value, stream) for stream in null],
-        "steps": null.shape[1],
-        "first": {
-            change: [
-                first_beyond(first_of, value, stream, first)
-                for stream, first in zip(codes[:runs], begins(name, streams[MOMENTS + change]), strict=False)
-            ]
-            for change, codes in streams.items()
-            if not change.startswith(MOMENTS)
-        },
-    }
+def seen(new, null, streams, runs, back):
+    """False alarms by stream, and by change the first alarm of each run."""
+    changes = {name: codes for name, codes in streams.items() if not name.startswith(MOMENTS)}
+    first = {name: [] for name in changes}
+    for run in range(runs):
+        quiet = {}  # what came before -> a detector that has seen it, and its alarm
+        for name, codes in changes.items():
+            moment = int(streams[MOMENTS + name][run])
+            begin = max(0, moment - back)
+            before = codes[run, begin:moment]
+            if before.tobytes() not in quiet:
+                detector = new()
+                quiet[before.tobytes()] = detector, detector.advance(before)
+            detector, early = quiet[before.tobytes()]
+            first[name].append(
+                begin + early if early else beyond(copy.deepcopy(detector), codes[run], moment)
+            )
+    return {"false_alarms": [count(new, stream) for stream in null], "steps": null.shape[1], "first": first}
 
 
-def begins(name, moments):
-    """Where each run is shown from: its beginning, but for a detector that looks back only so far."""
-    back = LOOKS_BACK.get(name)
-    return [0] * len(moments) if back is None else [max(0, moment - back) for moment in moments.tolist()]
+def beyond(detector, stream, moment):
+    found = detector.advance(stream[moment:])
+    return moment + found if found else 0
 
 
-def first_beyond(first_of, value, stream, begin):
-    found = first_of(value, stream[begin:])
-    return found + begin if found else 0
-
-
-def tune(first_of, streams, spread, wanted):
+def tune(make, streams, spread, wanted):
     """The largest value found whose false alarms are at most what is wanted, else the smallest; larger have more."""
     low, high = spread
     allowed = wanted * streams.size
-    best = low, alarms_up_to(first_of, low, streams, math.inf)
+    best = low, alarms_up_to(make, low, streams, math.inf)
     for _ in range(TRIES):
         middle = math.exp((math.log(low) + math.log(high)) / 2)
-        alarms = alarms_up_to(first_of, middle, streams, allowed)
+        alarms = alarms_up_to(make, middle, streams, allowed)
         if alarms <= allowed:
             low, best = middle, (middle, alarms)
         else:
@@ -97,59 +144,22 @@ def tune(first_of, streams, spread, wanted):
     return best
 
 
-def alarms_up_to(first_of, value, streams, allowed):
+def alarms_up_to(make, value, streams, allowed):
     """False alarms over all streams; stops counting when there are more than allowed."""
     alarms = 0
     for stream in streams:
-        alarms += count(first_of, value, stream)
+        alarms += count(lambda: make(value), stream)
         if alarms > allowed:
             break
     return alarms
 
 
-def count(first_of, value, stream):
-    """False alarms of one stream; the detector begins anew after each."""
+def count(new, stream):
+    """False alarms of one stream, with a new detector after each."""
     alarms = start = 0
-    while start < len(stream) and (first := first_of(value, stream[start:])):
+    while start < len(stream) and (first := new().advance(stream[start:])):
         alarms, start = alarms + 1, start + first
     return alarms
-
-
-def river(make):
-    def first_of(value, stream):
-        """The step, from 1, of the first alarm; 0 for none."""
-        detector = make(value)
-        update = detector.update
-        for step, loss in enumerate(stream.tolist(), 1):
-            update(loss)
-            if detector.drift_detected:
-                return step
-        return 0
-
-    return first_of
-
-
-def adwin_of_rises(value, stream):
-    """ADWIN tests both sides; this leaves out its alarms after which the rate that it estimates is lower."""
-    detector, before = _adwin(value), 0.0
-    update = detector.update
-    for step, loss in enumerate(stream.tolist(), 1):
-        update(loss)
-        if detector.drift_detected and detector.estimation > before:
-            return step
-        before = detector.estimation
-    return 0
-
-
-def mapie(value, stream):
-    """A monitor that is told the threshold 1 / `value`: its bound on the risk so far, everything at once."""
-    from mapie.exchangeability_testing import RiskMonitoring
-
-    monitor = RiskMonitoring(risk="accuracy", threshold=1 / value, warn=False)
-    losses = stream.astype(int)
-    monitor.update(np.ones_like(losses), 1 - losses)
-    hits = monitor.online_risk_lower_bound_sequence_history > monitor.threshold
-    return int(hits.argmax()) + 1 if hits.any() else 0
 
 
 def with_shortcuts(alarms):
@@ -256,18 +266,18 @@ def _kswin(value):
     return drift.KSWIN(alpha=value, seed=1)
 
 
-# name: its default or None, the range of its parameter, first alarm of a stream
+# name: its default or None, the range of its parameter, what makes it
 DETECTORS = {
-    "ADWIN": (0.002, (1e-4, 0.999), river(_adwin)),
-    "ADWIN, rises alone": (None, (1e-4, 0.999), adwin_of_rises),
-    "PageHinkley": (1 / 50, (1 / 200, 1 / 2), river(_page_hinkley)),
-    "PageHinkley told of 10 %": (None, (1 / 50, 1 / 2), river(_page_hinkley_told)),
-    "DDM": (1 / 3, (1 / 20, 1 / 1.5), river(_ddm)),
-    "EDDM": (0.9, (0.01, 0.94), river(_eddm)),
-    "HDDMA": (0.001, (1e-6, 0.999), river(_hddm_a)),
-    "HDDMW": (0.001, (1e-12, 0.999), river(_hddm_w)),
-    "KSWIN": (0.005, (1e-7, 0.3), river(_kswin)),
-    "MAPIE": (1 / 0.1, (1 / 0.1, 1 / 0.03), mapie),
+    "ADWIN": (0.002, (1e-4, 0.999), lambda value: River(_adwin(value))),
+    "ADWIN for rises": (None, (1e-4, 0.999), lambda value: Rises(_adwin(value))),
+    "PageHinkley": (1 / 50, (1 / 200, 1 / 2), lambda value: River(_page_hinkley(value))),
+    "PageHinkley told of 10 %": (None, (1 / 50, 1 / 2), lambda value: River(_page_hinkley_told(value))),
+    "DDM": (1 / 3, (1 / 20, 1 / 1.5), lambda value: River(_ddm(value))),
+    "EDDM": (0.9, (0.01, 0.94), lambda value: River(_eddm(value))),
+    "HDDMA": (0.001, (1e-6, 0.999), lambda value: River(_hddm_a(value))),
+    "HDDMW": (0.001, (1e-12, 0.999), lambda value: River(_hddm_w(value))),
+    "KSWIN": (0.005, (1e-7, 0.3), lambda value: River(_kswin(value))),
+    "MAPIE": (1 / 0.1, (1 / 0.1, 1 / 0.03), lambda value: Mapie(1 / value)),
 }
 VERSIONS = {name: lambda: _version("river") for name in DETECTORS} | {"MAPIE": lambda: _version("mapie")}
 LOOKS_BACK = {"KSWIN": 500}  # its window holds 100 losses and knows of nothing else

@@ -26,14 +26,13 @@ def written(drawn: Drawn, folder: Path) -> Path:
 
 def said_by(python: Path, name: str, path: Path, sizes: Sizes) -> Said:
     """Raises CalledProcessError where the detector failed, TimeoutExpired where it took too long."""
-    part = 2 if name in sizes.halves else 1
     asked = {
         "name": name,
         "path": str(path),
-        "part": part,
         "rate": sizes.rate,
-        "runs": sizes.runs // part**2,
-        "runs_of_defaults": sizes.runs_of_defaults // part**2,
+        "streams": sizes.streams,
+        "runs": sizes.runs,
+        "runs_of_defaults": sizes.runs_of_defaults,
     }
     command = [str(python), str(RUNTIME), json.dumps(asked)]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)

@@ -15,6 +15,7 @@ from benchmarks.detectors import comparators
 from benchmarks.detectors.changes import BEFORE, REFERENCE, Change, Drawn, Sizes, draw
 from benchmarks.detectors.delays import Delays, measured_delays
 from benchmarks.detectors.kernel import (
+    CORES,
     Codes,
     Floats,
     Ints,
@@ -28,8 +29,7 @@ from benchmarks.detectors.windows import TESTS, WindowTest, first_steps
 from monitor.detector import terms_for
 from monitor.intervals import upper_bound
 
-PARALLEL = 2
-TRIES = 14  # halvings of a threshold's range
+TRIES = 11  # halvings of a threshold's range
 DEFAULT_LEVEL = 259_200.0  # A of one false alarm in 30 days of ticks of 10 s
 
 
@@ -53,8 +53,8 @@ class Row:
     @property
     def rates(self) -> tuple[float, float]:
         """95 % interval: exact for a Poisson count; wider where a stream's alarms come in clusters."""
-        spread = self.false_alarms.var(ddof=1) / max(float(self.false_alarms.mean()), 1e-9)
-        clusters = max(1.0, float(spread))
+        variance = float(self.false_alarms.var(ddof=1)) if len(self.false_alarms) > 1 else 0.0
+        clusters = max(1.0, variance / max(float(self.false_alarms.mean()), 1e-9))
         low, high = poisson_interval(float(self.false_alarms.sum()) / clusters)
         updates = self.steps * len(self.false_alarms)
         return low * clusters / updates, high * clusters / updates
@@ -78,9 +78,10 @@ class Compared:
 def compared(sizes: Sizes, folder: Path) -> Compared:
     drawn, python = draw(sizes), packages.detectors()
     path = comparators.written(drawn, folder)
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         jobs = {
-            name: pool.submit(comparators.said_by, python, name, path, sizes) for name in sizes.comparators
+            name: pool.submit(comparators.said_by, python, name, path, sizes.part(name))
+            for name in sizes.parts
         }
         default = [_ours(drawn, sizes, name, DEFAULT_LEVEL) for name in _NULLS]
         default += [_window(drawn, sizes, test, test.default, "as named") for test in TESTS]
@@ -141,7 +142,7 @@ def _ours_tuned(drawn: Drawn, sizes: Sizes, name: str) -> Row:
     def alarms_at(level: float) -> int:
         return int(_alarms(wagers, drawn.tuning, level).sum())
 
-    level = tuned_threshold(alarms_at, 3.0, 1e8, sizes.rate * drawn.tuning.size)
+    level = tuned_threshold(alarms_at, 300.0, 1e7, sizes.rate * drawn.tuning.size)
     return _ours(drawn, sizes, name, level, sizes.runs, alarms_at(level) / drawn.tuning.size)
 
 
@@ -174,7 +175,7 @@ def _window_tuned(drawn: Drawn, sizes: Sizes, test: WindowTest) -> Row:
     def alarms_at(threshold: float) -> int:
         return int((statistics > threshold).sum())
 
-    threshold = tuned_threshold(alarms_at, 1e-4, 100.0, sizes.rate * drawn.tuning.size)
+    threshold = tuned_threshold(alarms_at, 1e-3, 30.0, sizes.rate * drawn.tuning.size)
     in_tuning = alarms_at(threshold) / drawn.tuning.size
     return _window(drawn, sizes, test, threshold, f"threshold {threshold:.3g}", sizes.runs, in_tuning)
 

@@ -17,11 +17,12 @@ COLOURS = ("#1b6ca8", "#d1495b", "#3c896d", "#edae49", "#7a5195", "#555555", "#0
 Points = Sequence[tuple[float, float]]
 
 
-def write_plots(folder: Path, cells: Sequence[DelayCell], found: Compared | None) -> list[Path]:
+def write_plots(folder: Path, cells: Sequence[DelayCell], found: Sequence[Compared]) -> list[Path]:
+    """Of the parts that were measured."""
     folder.mkdir(exist_ok=True)
-    plots = {"detectors-oracle.svg": _oracle(cells)}
-    if found is not None:
-        plots["detectors-equal.svg"] = _equal(found)
+    plots = {"detectors-oracle.svg": _oracle(cells)} if cells else {}
+    for compared in found:
+        plots["detectors-equal.svg"] = _equal(compared)
     for name, content in plots.items():
         (folder / name).write_text(content, encoding="utf-8")
     return [folder / name for name in plots]

@@ -162,17 +162,20 @@ def test_tuning_finds_the_most_sensitive_threshold_that_is_quiet_enough() -> Non
 
 
 def test_a_comparator_is_tuned_by_the_same_rule() -> None:
-    """A detector that alarms every `1 / value` steps; where none is quiet enough, the quietest is taken and said."""
+    """A detector that alarms after `1 / value` steps; where none is quiet enough, the quietest is taken and said."""
 
-    def every(value: float, stream: Codes) -> int:
-        step = round(1 / value)
-        return step if step <= len(stream) else 0
+    class Every:
+        def __init__(self, value: float) -> None:
+            self.step = round(1 / value)
+
+        def advance(self, losses: Codes) -> int:
+            return self.step if self.step <= len(losses) else 0
 
     streams = np.zeros((3, 1000), dtype=np.uint8)
-    value, alarms = comparator_runtime.tune(every, streams, (1 / 5000, 1 / 2), 15 / 3000)
+    value, alarms = comparator_runtime.tune(Every, streams, (1 / 5000, 1 / 2), 15 / 3000)
 
     assert (round(1 / value), alarms) == (pytest.approx(170, abs=5), 15)
-    assert comparator_runtime.tune(every, streams, (1 / 20, 1 / 2), 15 / 3000) == (1 / 20, 150)
+    assert comparator_runtime.tune(Every, streams, (1 / 20, 1 / 2), 15 / 3000) == (1 / 20, 150)
 
 
 def test_the_drawn_changes_have_the_rates_of_their_names() -> None:
@@ -188,6 +191,34 @@ def test_the_drawn_changes_have_the_rates_of_their_names() -> None:
         assert codes[:, : change.quiet].mean() == pytest.approx(0.05, rel=0.1)
     assert Change("r", 0.15, 50, quiet=10, ramp=10).rates(np.array([10]))[0, 15] == pytest.approx(0.1)
     assert not np.array_equal(drawn.tuning, drawn.null)
+
+
+def test_the_quiet_requests_before_a_change_are_fed_once() -> None:
+    """And what a detector then says is what it says of the whole run."""
+
+    class Sums:
+        """Alarms at the third loss of 1."""
+
+        fed = 0
+
+        def __init__(self) -> None:
+            self.seen = 0
+
+        def advance(self, losses: Codes) -> int:
+            Sums.fed += len(losses)
+            sums = self.seen + np.cumsum(losses)
+            self.seen = int(sums[-1])
+            return int(np.searchsorted(sums, 3)) + 1 if self.seen >= 3 else 0
+
+    runs = {"a": [0, 1, 0, 1, 1, 0], "b": [0, 1, 0, 0, 0, 1, 0]}
+    streams = {name: np.array([codes], dtype=np.uint8) for name, codes in runs.items()}
+    streams |= {f"moments of {name}": np.array([3]) for name in runs}
+    null = np.array([[1, 1, 1, 1, 0, 1, 1]], dtype=np.uint8)
+
+    found = comparator_runtime.seen(Sums, null, streams, 1, math.inf)
+
+    assert found == {"false_alarms": [2], "steps": 7, "first": {"a": [5], "b": [0]}}
+    assert Sums.fed == 3 + 3 + 4 + 7 + 4
 
 
 def test_the_rounded_mean_is_that_of_the_lower_edges() -> None:
@@ -239,6 +270,15 @@ def test_a_comparator_with_more_false_alarms_is_no_equal_one() -> None:
 
     assert {floor.measured for floor in equal_table.equal_floors(found)} == {80 / 70}
     assert [cells[0] for cells in tuned.rows if cells[3].endswith("MORE")] == ["loud"]
+
+
+def test_a_detector_behind_a_filter_of_ours_is_only_a_stretch() -> None:
+    """It stands beside the fastest as the libraries have them."""
+    rows = (*(row(name, 80) for name in equal.OURS), row("fair", 100), row("fair for rises", 70))
+    floors = equal_table.equal_floors(equal.Compared(rows, rows, Sizes(), ()))
+
+    assert {(floor.measured, floor.holds) for floor in floors if not floor.stretch} == {(0.8, True)}
+    assert (80 / 70, False) in {(floor.measured, floor.holds) for floor in floors if floor.stretch}
 
 
 def test_alarms_in_clusters_widen_the_interval_of_their_rate() -> None:
