@@ -79,9 +79,8 @@ def main():
         streams = dict(file)
     tuning, null = (streams.pop(which)[: asked["streams"]] for which in ("tuning", "null"))
     default, spread, make = DETECTORS[name]
-    sensitive = default or spread[1]
     microseconds = timed(make(default or spread[0]), null[0])
-    with_shortcuts(lambda: [make(sensitive).advance(stream) for stream in streams[CHECKED][:3]])
+    with_shortcuts(lambda: [make(spread[1]).advance(stream) for stream in streams[CHECKED][:3]])
     tuned, alarms = tune(make, tuning, spread, asked["rate"])
     back = LOOKS_BACK.get(name, math.inf)
     said = {
