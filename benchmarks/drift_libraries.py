@@ -36,7 +36,6 @@ def _columns(part: Arrays) -> Any:
 
     count = len(part["words"])
     zeros = np.zeros(count, dtype=np.int64)
-    names = tuple(f"v{index}" for index in range(VALUES))
     return PairColumns(
         task="desk",
         classes=CLASSES,
@@ -46,14 +45,20 @@ def _columns(part: Arrays) -> Any:
         input_index=zeros,
         at_us=zeros,
         digests=("",) * count,
-        slices=tuple(SliceColumn(f"r{rule}", names, part["slices"][:, rule]) for rule in range(RULES)),
+        slices=tuple(SliceColumn(f"r{rule}", _names(rule), part["slices"][:, rule]) for rule in range(RULES)),
         words=part["words"],
         student_latency_us=zeros,
         teacher_latency_us=zeros,
         teacher_other=zeros,
         student=part["student"],
         measures=measures_of(part["teacher"], part["student"]),
+        teacher_versions=("t-1",),
+        teacher_version=zeros,
     )
+
+
+def _names(rule: int) -> tuple[str, ...]:
+    return tuple(f"r{rule}=v{index}" for index in range(VALUES))
 
 
 def _evidently(data: Arrays) -> Work:

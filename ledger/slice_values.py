@@ -1,7 +1,7 @@
 """The values that slices are named after: bands, hours, and what callers sent, cut to a bounded length."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,9 +14,9 @@ _BETWEEN = " & "  # the two values of a combination
 _MINUTE_US = 60_000_000
 
 
-def attribute_value(attributes: Mapping[str, str], name: str) -> str | None:
-    """The value that a header or a place in the body gives to its slice; None where it is missing or empty."""
-    return attributes.get(name, "").strip()[:MAX_VALUE_LENGTH] or None
+def attribute_value(sent: str) -> str | None:
+    """The value that a header or a place in the body gives to its slice; None where it is empty."""
+    return sent.strip()[:MAX_VALUE_LENGTH] or None
 
 
 def word_band(edges: Sequence[int], words: int) -> str:

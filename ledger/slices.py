@@ -141,7 +141,7 @@ def value_of(rule: SliceRule, subject: Subject) -> str | None:
     """What the rule says of a subject; None where it says nothing."""
     match rule.kind:
         case "header" | "pointer":
-            return attribute_value(subject.attributes, rule.attribute)
+            return attribute_value(subject.attributes.get(rule.attribute, ""))
         case "words":
             return word_band(rule.word_edges, subject.words)
         case "hours":

@@ -204,9 +204,9 @@ def _columns(
     versions, version = coded([row.teacher_epoch for row in rows])
     exchange_ids = [row.exchange_id for row in rows]
     at_us = np.array([row.started_at_us for row in rows], dtype=np.int64)[flat.row]
-    attributes = [row.attributes for row in rows]
+    texts, text = coded([row.attributes for row in rows])  # many rows have the same: each is read once
     subjects = Subjects(
-        flat.row, attributes, flat.words, flat.texts, at_us, measures.teacher_top, task.classes
+        decoded(texts), text[flat.row], flat.words, flat.texts, at_us, measures.teacher_top, task.classes
     )
     return PairColumns(
         task=task.name,

@@ -71,7 +71,8 @@ class _Entries:
             at = self.bins[part] + (codes[part] * shape[1])[:, None]
             table += np.bincount(at.ravel(), self.counts[part].ravel(), len(table)).astype(np.int64)
         rows = table.reshape(shape)
-        order = np.argsort(codes, kind="stable")
+        narrow = codes.astype(np.min_scalar_type(shape[0]))  # few rows are sorted in one or two passes
+        order = np.argsort(narrow, kind="stable")
         begins = np.searchsorted(codes[order], np.arange(shape[0]))
         rows[:, self.places] += np.add.reduceat(self.amounts[order], begins, axis=0)
         return rows
@@ -214,7 +215,8 @@ def _rows(
     """The rows of sums that these pairs go to, and for each pair the index of its row."""
     shape = (len(columns.artifacts), len(rule.names), len(starts))
     where = np.ravel_multi_index((columns.artifact[pairs], rule.codes[pairs], window), shape)
-    present, codes = np.unique(where, return_inverse=True)
+    used = np.bincount(where) > 0
+    present, codes = np.flatnonzero(used), (np.cumsum(used) - 1)[where]
     keys = [
         (columns.task, columns.artifacts[artifact], rule.names[name], int(starts[start]))
         for artifact, name, start in zip(*np.unravel_index(present, shape), strict=True)

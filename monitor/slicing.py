@@ -1,10 +1,9 @@
 """Which slices a page of pairs belongs to: ledger.slices.slices_of, column by column."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 
 from ledger.slice_values import attribute_value, hour_band, hour_of, joined, word_band
 from ledger.slices import OVERALL, SliceRule, text_value
@@ -26,10 +25,10 @@ class SliceColumn:
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """What rules look at, one entry for each pair; attributes by row, since all inputs of an exchange share them."""
+    """What rules look at, one entry for each pair."""
 
-    row: Ints
-    attributes: Sequence[str]  # JSON text by row
+    attributes: Sequence[Mapping[str, str]]  # those that there are, each once
+    attribute: Ints  # index into attributes
     words: Sequence[int]
     texts: Sequence[str]  # empty where none is stored
     at_us: Ints  # start of the exchange
@@ -74,11 +73,10 @@ def _values(rule: SliceRule, subjects: Subjects, said: dict[str, Values]) -> Val
 
 
 def _by_attribute(rule: SliceRule, subjects: Subjects) -> Values:
-    """Attributes of many rows are the same text: each text is read once."""
-    texts, text = coded(subjects.attributes)
-    values = [attribute_value(orjson.loads(attributes), rule.attribute) for attributes in texts]
-    names, codes = _coded_if_any(values)
-    return names, codes[text][subjects.row]
+    name = rule.attribute
+    sent, code = coded([attributes.get(name, "") for attributes in subjects.attributes])
+    names, codes = _coded_if_any(list(map(attribute_value, sent)))
+    return names, codes[code[subjects.attribute]]
 
 
 def _by_band(edges: Sequence[int], lengths: Ints) -> Values:

@@ -64,13 +64,24 @@ def counts_by_stream(pages: Sequence[PairColumns]) -> dict[Stream, Counts]:
     if not seen:
         return {}
     stream, digest, agrees, at_us = (np.concatenate(column) for column in zip(*seen, strict=True))
-    _, first = np.unique(stream * len(digests) + digest, return_index=True)  # the first arrival of each
+    first = _first_arrivals(stream * len(digests) + digest)
     inputs = np.bincount(stream[first], minlength=len(streams))
     disagreements = np.bincount(stream[first][~agrees[first]], minlength=len(streams))
     earliest = np.full(len(streams), np.iinfo(np.int64).max)
     np.minimum.at(earliest, stream[first], at_us[first])
     counts = zip(inputs.tolist(), disagreements.tolist(), earliest.tolist(), strict=True)
     return {name: of_stream for name, of_stream in zip(streams, counts, strict=True) if of_stream[0]}
+
+
+def _first_arrivals(codes: Ints) -> Ints:
+    """The place of the first of each code, by rising code.
+
+    Code and place in one number, so that plain numbers are sorted: several times as fast as to sort places by code.
+    """
+    bits = len(codes).bit_length()
+    ordered = np.sort(codes << bits | np.arange(len(codes)))
+    is_first = np.diff(ordered >> bits, prepend=-1) != 0
+    return ordered[is_first] & ((1 << bits) - 1)
 
 
 def _seen(

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.detectors`: false alarms, delays beside an oracle, everybody's detector beside ours.
+"""`python -m benchmarks.detectors [PART ...]`: false alarms, delays beside an oracle, everybody's detector beside ours.
 
 Exit status 0 when every floor of the parts that ran holds, 1 when one is missed or was not measured.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import document
 from benchmarks.detectors import behaviour, delays, equal, equal_table, nulls, plots
+from benchmarks.detectors.changes import Sizes
 from benchmarks.machine import circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
@@ -27,14 +28,15 @@ class Plan:
     runs: int = 1000
     behaviour_streams: int = 200
     behaviour_steps: int = 200_000
-    sizes: equal.Sizes = field(default_factory=equal.Sizes)
+    sizes: Sizes = field(default_factory=Sizes)
 
     def line(self) -> str:
         sizes = self.sizes
         return (
             f"Sizes of this run: null {self.null_streams} streams of {self.null_steps:,}; beside the oracle"
-            f" {self.runs} runs a cell; comparators {sizes.streams} null streams of {sizes.steps:,} and {sizes.runs}"
-            f" runs a change ({', '.join(sizes.comparators)}; a fortieth of it: {', '.join(sizes.few) or 'none'})."
+            f" {self.runs} runs a cell; beside other detectors {sizes.streams} null streams of {sizes.steps:,}, as"
+            f" many others to tune on, {sizes.runs} runs a change tuned, {sizes.runs_of_defaults} as they come. Parts"
+            f" of these: {', '.join(f'{name} 1/{part}' for name, part in sizes.parts.items() if part > 1)}."
         )
 
 
@@ -43,8 +45,11 @@ QUICK = Plan(
     runs=1000,
     behaviour_streams=50,
     behaviour_steps=100_000,
-    sizes=equal.Sizes(streams=20, runs=60, comparators=("ADWIN", "PageHinkley", "DDM", "MAPIE"), few=()),
+    sizes=Sizes(streams=12, runs=60, runs_of_defaults=30),
 )
+
+
+PARTS = ("nulls", "delays", "behaviour", "equal")
 
 
 def main() -> int:
@@ -54,15 +59,16 @@ def main() -> int:
     print(f"{where.line()}\n{plan.line()}", flush=True)
     cells: list[delays.DelayCell] = []
     found: list[equal.Compared] = []
-    reports = [
-        _timed("nulls", lambda: _nulls(plan), plan),
-        _timed("delays", lambda: _delays(plan, cells), plan),
-        _timed("behaviour", lambda: _behaviour(plan), plan),
-        _timed("equal", lambda: _equal(plan, found), plan),
-    ]
+    parts: dict[str, Callable[[], Report]] = {
+        "nulls": lambda: _nulls(plan),
+        "delays": lambda: _delays(plan, cells),
+        "behaviour": lambda: _behaviour(plan),
+        "equal": lambda: _equal(plan, found),
+    }
+    reports = [_timed(part, parts[part], plan) for part in arguments.parts or PARTS]
     if arguments.write is not None:
         document.write(arguments.write, where, reports)
-        for path in plots.write_plots(arguments.write.parent / "plots", cells, found[0] if found else None):
+        for path in plots.write_plots(arguments.write.parent / "plots", cells, found):
             print(f"written: {path}")
     missed = [floor.what for report in reports for floor in report.floors if floor.breaks]
     print(f"\n{'every floor holds' if not missed else 'MISSED: ' + '; '.join(missed)}")
@@ -71,6 +77,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detectors", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="short runs: a few minutes")
     parser.add_argument("--write", type=Path, help="put the tables into this page, e.g. docs/detectors.md")
     return parser.parse_args()
@@ -82,7 +89,8 @@ def _timed(part: str, measure: Callable[[], Report], plan: Plan) -> Report:
         report = measure()
     except NotInstalled as error:
         report = Report(part, (), (Floor(f"{part}: {error}", None, 0),))
-    report = replace(report, seconds=time.monotonic() - started, said=plan.line())
+    seconds = time.monotonic() - started
+    report = replace(report, seconds=seconds, said=f"{plan.line()}\nThis part took {seconds:.0f} s.")
     print(f"\n== {part}, {report.seconds:.0f} s ==\n")
     print("\n\n".join(text(table) for table in report.all_tables()), flush=True)
     return report

@@ -22,6 +22,9 @@ CHANGE = 10_000
 INPUTS = 100  # of a tick in the runs over slices
 SMALL_SHARE = 0.02  # of the traffic, the slice that changes
 WORSE = 0.30
+BURST = 500  # requests
+EASY, HARD = 0.03, 0.07  # rates of two halves of the inputs
+MOVED = 0.066  # of one part of the first and nine of the second
 
 
 def behaviour_table(streams: int, steps: int) -> Table:
@@ -31,6 +34,8 @@ def behaviour_table(streams: int, steps: int) -> Table:
     rows = [
         ("5 % to 2 % at 10,000", f"{_alarms(abrupt(BEFORE, 0.02, CHANGE), BEFORE, streams, 30_000)} alarms", "none"),
         *_ramps(streams),
+        (f"5 % to 15 % for {BURST:,} of every {10 * BURST:,} requests", _bursts(streams), "from the first burst on"),
+        *_moved_traffic(streams),
         (retries.what, f"{retries.mean / retries.bound:.1f} times mass / A",
          "why the monitor counts a repeated input once a tick"),
         ("diurnal 3 % to 5 %, null 4 %, the mean's", f"{days} alarms in {streams} streams",
@@ -56,6 +61,31 @@ def _ramps(streams: int) -> list[tuple[str, str, str]]:
         what = f"5 % to 15 % over {length:,} requests"
         rows.append((what, told(measured_delays(first, CHANGE)), "from the ramp's beginning"))
     return rows
+
+
+def _bursts(streams: int) -> str:
+    def rate(step: int) -> float:
+        return 0.15 if step >= CHANGE and step % (10 * BURST) < BURST else BEFORE
+
+    blocks = bernoulli(generator(EVALUATION, 43), streams, 60_000, rate)
+    first = first_alarms(new_detectors(wagers_of(terms_for(BEFORE)), streams, LEVEL), blocks)
+    return told(measured_delays(first, CHANGE))
+
+
+def _moved_traffic(streams: int) -> list[tuple[str, str, str]]:
+    """Each half of the inputs is answered as before; there is more of the harder one."""
+    own = sum(_alarms(abrupt(rate, rate, CHANGE), rate, streams, 30_000) for rate in (EASY, HARD))
+    blocks = bernoulli(generator(EVALUATION, 44), streams, 80_000, abrupt(BEFORE, MOVED, CHANGE))
+    overall = first_alarms(new_detectors(wagers_of(terms_for(BEFORE)), streams, LEVEL), blocks)
+    what = f"traffic moves to a harder slice, {100 * EASY:g} % and {100 * HARD:g} % as before, 1:1 to 1:9"
+    return [
+        (f"{what}: their own detectors", f"{own} alarms in {2 * streams} streams", "none: neither got worse"),
+        (
+            f"{what}: the overall one",
+            told(measured_delays(overall, CHANGE)),
+            f"its rate is {100 * MOVED:g} % then",
+        ),
+    ]
 
 
 def _small_slice(streams: int) -> list[tuple[str, str, str]]:

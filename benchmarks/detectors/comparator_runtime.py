@@ -1,9 +1,12 @@
 """Runs in the comparators' own environment: a library's detector over streams of 0/1 losses.
 
-Reads a .npz with `tuning` and `null` [streams, steps] and one array a change, named by it; tunes one parameter to a
-rate of false alarms; writes what it found as JSON to standard output.
+Reads a .npz with `tuning` and `null` [streams, steps], and for each change the array of its name and, under
+`moments of NAME`, where each run changes. Tunes one parameter to a rate of false alarms; writes what it found as JSON
+to standard output.
 """
 
+import copy
+import functools
 import json
 import math
 import sys
@@ -12,88 +15,199 @@ import warnings
 
 import numpy as np
 
-TRIES = 7  # halvings of the parameter's range
+TRIES = 8  # halvings of the parameter's range
+TIMED = 2_000  # updates of an untouched library, for its microseconds
+CHECKED = "to 25 %"  # the change on which shortcuts have to say what the untouched library says
+MOMENTS = "moments of "
 
 
-def main():
-    name, path, wanted = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    streams = dict(np.load(path))
-    tuning, null = streams.pop("tuning"), streams.pop("null")
-    default, spread, first_of = DETECTORS[name]
-    tuned, tuned_rate = default, None
-    if spread is not None:
-        tuned, tuned_rate = tune(first_of, tuning, spread, wanted)
-    said = {"library": VERSIONS[name](), "tuned_to": tuned, "rate_in_tuning": tuned_rate}
-    for table, value in (("default", default), ("tuned", tuned)):
-        started = time.perf_counter()
-        alarms = count(first_of, value, null)
-        seconds = time.perf_counter() - started
-        said[table] = {
-            "false_alarms": alarms,
-            "updates": int(null.size),
-            "microseconds_an_update": seconds / null.size * 1e6,
-            "first": {change: first_alarms(first_of, value, some) for change, some in streams.items()},
-        }
-    print(json.dumps(said))
+class River:
+    """One of river's detectors: it forgets what it knew at the update after an alarm."""
 
+    def __init__(self, detector):
+        self.detector = detector
 
-def tune(first_of, streams, spread, wanted):
-    """The parameter whose false alarms come closest to what is wanted; larger values mean more of them."""
-    low, high = spread
-    best = (math.inf, low, 0.0)
-    for _ in range(TRIES):
-        middle = math.exp((math.log(low) + math.log(high)) / 2)
-        rate = count(first_of, middle, streams) / streams.size
-        best = min(best, (abs(math.log((rate + 1e-9) / wanted)), middle, rate))
-        low, high = (low, middle) if rate > wanted else (middle, high)
-    return best[1], best[2]
-
-
-def count(first_of, value, streams):
-    """False alarms, each detector beginning anew after an alarm."""
-    alarms = 0
-    for stream in streams:
-        start = 0
-        while start < len(stream):
-            first = first_of(value, stream[start:])
-            if not first:
-                break
-            alarms, start = alarms + 1, start + first
-    return alarms
-
-
-def first_alarms(first_of, value, streams):
-    """By stream the step, from 1, of the first alarm; 0 for none."""
-    return [first_of(value, stream) for stream in streams]
-
-
-def river(make):
-    def first_of(value, stream):
-        detector = make(value)
+    def advance(self, losses):
+        """The step, from 1, of the first alarm; 0 for none."""
+        detector = self.detector
         update = detector.update
-        for step, loss in enumerate(stream.tolist(), 1):
+        for step, loss in enumerate(losses.tolist(), 1):
             update(loss)
             if detector.drift_detected:
                 return step
         return 0
 
-    return first_of
+
+class Rises(River):
+    """ADWIN tests both sides; this leaves out its alarms after which the rate that it estimates is lower."""
+
+    before = 0.0
+
+    def advance(self, losses):
+        detector, before = self.detector, self.before
+        update = detector.update
+        for step, loss in enumerate(losses.tolist(), 1):
+            update(loss)
+            if detector.drift_detected and detector.estimation > before:
+                return step
+            before = detector.estimation
+        self.before = before
+        return 0
 
 
-def mapie(value, stream):
-    """All at once, which its own updates would compute anew at each; the threshold is 5 % and `value` / 1000."""
-    from mapie.exchangeability_testing import RiskMonitoring
+class Mapie:
+    """MAPIE's monitor with a threshold that it is told."""
 
-    monitor = RiskMonitoring(risk="accuracy", threshold=0.05 + offset(value), warn=False)
-    losses = stream.astype(int)
-    monitor.update(np.ones_like(losses), 1 - losses)
-    hits = monitor.online_risk_lower_bound_sequence_history > monitor.threshold
-    return int(hits.argmax()) + 1 if hits.any() else 0
+    def __init__(self, threshold):
+        from mapie.exchangeability_testing import RiskMonitoring
+
+        self.monitor = RiskMonitoring(risk="accuracy", threshold=threshold, warn=False)
+
+    def advance(self, losses):
+        """All at once: each of its updates computes the bounds of the whole past anew."""
+        losses = losses.astype(int)
+        self.monitor.update(np.ones_like(losses), 1 - losses)
+        bounds = self.monitor.online_risk_lower_bound_sequence_history[-len(losses) :]
+        hits = bounds > self.monitor.threshold
+        return int(hits.argmax()) + 1 if hits.any() else 0
 
 
-def offset(value):
-    """1 is the library's tolerance of 5 points, 100 is none at all, and above it the threshold lies below 5 %."""
-    return 0.05 - 0.05 * math.log10(value) / 2
+def main():
+    asked = json.loads(sys.argv[1])
+    name = asked["name"]
+    with np.load(asked["path"]) as file:
+        streams = dict(file)
+    tuning, null = (streams.pop(which)[: asked["streams"]] for which in ("tuning", "null"))
+    default, spread, make = DETECTORS[name]
+    microseconds = timed(make(default or spread[0]), null[0])
+    with_shortcuts(lambda: [make(spread[1]).advance(stream) for stream in streams[CHECKED][:3]])
+    tuned, alarms = tune(make, tuning, spread, asked["rate"])
+    back = LOOKS_BACK.get(name, math.inf)
+    said = {
+        "library": VERSIONS[name](),
+        "tuned_to": tuned,
+        "in_tuning": alarms / tuning.size,
+        "microseconds": microseconds,
+        "tuned": seen(lambda: make(tuned), null, streams, asked["runs"], back),
+    }
+    if default is not None:
+        said["default"] = seen(lambda: make(default), null, streams, asked["runs_of_defaults"], back)
+    print(json.dumps(said))
+
+
+def timed(detector, stream):
+    """Microseconds an update."""
+    updates = stream[:TIMED]
+    started = time.perf_counter()
+    detector.advance(updates)
+    return (time.perf_counter() - started) / len(updates) * 1e6
+
+
+def seen(new, null, streams, runs, back):
+    """False alarms by stream, and by change the first alarm of each run."""
+    changes = {name: codes for name, codes in streams.items() if not name.startswith(MOMENTS)}
+    first = {name: [] for name in changes}
+    for run in range(runs):
+        quiet = {}  # what came before -> a detector that has seen it, and its alarm
+        for name, codes in changes.items():
+            moment = int(streams[MOMENTS + name][run])
+            begin = max(0, moment - back)
+            before = codes[run, begin:moment]
+            if before.tobytes() not in quiet:
+                detector = new()
+                quiet[before.tobytes()] = detector, detector.advance(before)
+            detector, early = quiet[before.tobytes()]
+            first[name].append(
+                begin + early if early else beyond(copy.deepcopy(detector), codes[run], moment)
+            )
+    return {"false_alarms": [count(new, stream) for stream in null], "steps": null.shape[1], "first": first}
+
+
+def beyond(detector, stream, moment):
+    found = detector.advance(stream[moment:])
+    return moment + found if found else 0
+
+
+def tune(make, streams, spread, wanted):
+    """The largest value found whose false alarms are at most what is wanted, else the smallest; larger have more."""
+    low, high = spread
+    allowed = wanted * streams.size
+    best = low, alarms_up_to(make, low, streams, math.inf)
+    for _ in range(TRIES):
+        middle = math.exp((math.log(low) + math.log(high)) / 2)
+        alarms = alarms_up_to(make, middle, streams, allowed)
+        if alarms <= allowed:
+            low, best = middle, (middle, alarms)
+        else:
+            high = middle
+    return best
+
+
+def alarms_up_to(make, value, streams, allowed):
+    """False alarms over all streams; stops counting when there are more than allowed."""
+    alarms = 0
+    for stream in streams:
+        alarms += count(lambda: make(value), stream)
+        if alarms > allowed:
+            break
+    return alarms
+
+
+def count(new, stream):
+    """False alarms of one stream, with a new detector after each."""
+    alarms = start = 0
+    while start < len(stream) and (first := new().advance(stream[start:])):
+        alarms, start = alarms + 1, start + first
+    return alarms
+
+
+def with_shortcuts(alarms):
+    """What two libraries compute anew at every update, without a change in the alarms that they give.
+
+    KSWIN's test of thirty 0/1 losses against thirty depends on how many of each are 1. MAPIE's bound searches for a
+    root at every update; it is a smooth function of one number, here interpolated between 8,000 roots of its own.
+    """
+    expected = alarms()
+    _remember_tests()
+    _interpolate_bounds()
+    found = alarms()
+    if found != expected:
+        sys.exit(f"with its shortcuts the detector says {found}, and without them {expected}")
+
+
+def _remember_tests():
+    from scipy import stats
+
+    exact = stats.ks_2samp
+
+    @functools.cache
+    def of_counts(first, second, size, method):
+        return exact([1] * first + [0] * (size - first), [1] * second + [0] * (size - second), method=method)
+
+    stats.ks_2samp = lambda a, b, method: of_counts(sum(a), sum(b), len(a), method)
+
+
+def _interpolate_bounds():
+    from mapie.exchangeability_testing import bounds
+
+    exact = bounds.GammaExponentialMixtureBound
+
+    @functools.cache
+    def roots(v_opt, c, alpha_opt, alpha):
+        """At the squares of 0, 1/50, 2/50, ... 160."""
+        bound = exact(v_opt=v_opt, c=c, alpha_opt=alpha_opt)
+        return [bound(v=(step / 50) ** 2, alpha=alpha) for step in range(8_001)]
+
+    class Interpolated:
+        def __init__(self, v_opt, c, alpha_opt):
+            self.terms = v_opt, c, alpha_opt
+
+        def __call__(self, v, alpha):
+            found, place = roots(*self.terms, alpha), math.sqrt(v) * 50
+            low = int(place)
+            return found[low] + (place - low) * (found[low + 1] - found[low])
+
+    bounds.GammaExponentialMixtureBound = Interpolated
 
 
 def _version(package):
@@ -112,6 +226,13 @@ def _page_hinkley(value):
     from river import drift
 
     return drift.PageHinkley(threshold=1 / value, mode="both" if value == 1 / 50 else "up")
+
+
+def _page_hinkley_told(value):
+    """Half-way between 5 % and 10 % in likelihood: what cumulative sums need for just that change."""
+    from river import drift
+
+    return drift.PageHinkley(threshold=1 / value, delta=0.0224, mode="up")
 
 
 def _ddm(value):
@@ -144,18 +265,21 @@ def _kswin(value):
     return drift.KSWIN(alpha=value, seed=1)
 
 
-# name: its default, the range of its parameter (None: not tuned), first alarm of a stream
+# name: its default or None, the range of its parameter, what makes it
 DETECTORS = {
-    "ADWIN": (0.002, (1e-4, 0.999), river(_adwin)),
-    "PageHinkley": (1 / 50, (1 / 200, 1 / 2), river(_page_hinkley)),
-    "DDM": (1 / 3, (1 / 12, 1 / 1.5), river(_ddm)),
-    "EDDM": (0.9, (0.2, 0.94), river(_eddm)),
-    "HDDMA": (0.001, (1e-6, 0.5), river(_hddm_a)),
-    "HDDMW": (0.001, (1e-12, 0.999), river(_hddm_w)),
-    "KSWIN": (0.005, None, river(_kswin)),
-    "MAPIE": (1.0, (1.0, 300.0), mapie),
+    "ADWIN": (0.002, (1e-4, 0.999), lambda value: River(_adwin(value))),
+    "ADWIN for rises": (None, (1e-4, 0.999), lambda value: Rises(_adwin(value))),
+    "PageHinkley": (1 / 50, (1 / 200, 1 / 2), lambda value: River(_page_hinkley(value))),
+    "PageHinkley told of 10 %": (None, (1 / 50, 1 / 2), lambda value: River(_page_hinkley_told(value))),
+    "DDM": (1 / 3, (1 / 20, 1 / 1.5), lambda value: River(_ddm(value))),
+    "EDDM": (0.9, (0.01, 0.94), lambda value: River(_eddm(value))),
+    "HDDMA": (0.001, (1e-6, 0.999), lambda value: River(_hddm_a(value))),
+    "HDDMW": (0.001, (1e-12, 0.999), lambda value: River(_hddm_w(value))),
+    "KSWIN": (0.005, (1e-7, 0.3), lambda value: River(_kswin(value))),
+    "MAPIE": (1 / 0.1, (1 / 0.1, 1 / 0.03), lambda value: Mapie(1 / value)),
 }
 VERSIONS = {name: lambda: _version("river") for name in DETECTORS} | {"MAPIE": lambda: _version("mapie")}
+LOOKS_BACK = {"KSWIN": 500}  # its window holds 100 losses and knows of nothing else
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

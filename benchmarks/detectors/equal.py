@@ -1,19 +1,21 @@
 """Our detector beside other people's on the same streams: as they come, and all tuned to equally many false alarms."""
 
-import json
 import math
 import subprocess
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from scipy.special import gammaincinv
 
+from benchmarks import packages
+from benchmarks.detectors import comparators
+from benchmarks.detectors.changes import BEFORE, REFERENCE, Change, Drawn, Sizes, draw
 from benchmarks.detectors.delays import Delays, measured_delays
 from benchmarks.detectors.kernel import (
+    CORES,
     Codes,
     Floats,
     Ints,
@@ -23,43 +25,12 @@ from benchmarks.detectors.kernel import (
     new_detectors,
     wagers_of,
 )
-from benchmarks.detectors.streams import EVALUATION, TUNING, generator
 from benchmarks.detectors.windows import TESTS, WindowTest, first_steps
-from benchmarks.packages import detectors as comparators_python
 from monitor.detector import terms_for
 from monitor.intervals import upper_bound
 
-BEFORE, CHANGE, JITTER = 0.05, 10_000, 1_000  # changes come from 10,000 on, not at the end of a window
-HORIZONS = {0.08: 20_000, 0.10: 15_000, 0.15: 8_000, 0.25: 5_000}
-IMPROVED, IMPROVED_HORIZON = 0.02, 10_000  # a change for the better, of which nobody should be woken
-REFERENCE = 10_000  # pairs that windows compare with, and that the learnt null comes from
-RUNTIME = Path(__file__).with_name("comparator_runtime.py")
-PARALLEL = 2
-COMPARATOR_SECONDS = 900  # of one of them, tuning included
+TRIES = 11  # halvings of a threshold's range
 DEFAULT_LEVEL = 259_200.0  # A of one false alarm in 30 days of ticks of 10 s
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much is drawn; the rate of false alarms that everything is tuned to, a request."""
-
-    streams: int = 40
-    steps: int = 100_000
-    runs: int = 200
-    rate: float = 1e-5
-    comparators: tuple[str, ...] = ("ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "MAPIE")
-    few: tuple[str, ...] = ("KSWIN",)  # too slow for these sizes: a fortieth of the null runs, not tuned
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Streams [streams, steps], and how many pairs of each stream's own reference disagreed."""
-
-    tuning: Codes
-    null: Codes
-    changes: Mapping[float, Codes]
-    moments: Mapping[float, Ints]  # by change, the request at which each run's rate moves
-    references: Mapping[str, Floats]  # tuning, null, and by change
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +39,32 @@ class Row:
 
     name: str
     setting: str
-    false_alarms: int
-    updates: int
-    delays: Mapping[float, Delays]
+    false_alarms: Ints  # by null stream
+    steps: int  # of each
+    delays: Mapping[str, Delays]  # by change
+    in_tuning: float | None = None  # false alarms a request on the streams that it was tuned on
     microseconds: float | None = None
 
     @property
-    def a_million(self) -> float:
-        return self.false_alarms / self.updates * 1e6
+    def rate(self) -> float:
+        """False alarms a request."""
+        return float(self.false_alarms.mean()) / self.steps
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """95 % interval: exact for a Poisson count; wider where a stream's alarms come in clusters."""
+        variance = float(self.false_alarms.var(ddof=1)) if len(self.false_alarms) > 1 else 0.0
+        clusters = max(1.0, variance / max(float(self.false_alarms.mean()), 1e-9))
+        low, high = poisson_interval(float(self.false_alarms.sum()) / clusters)
+        updates = self.steps * len(self.false_alarms)
+        return low * clusters / updates, high * clusters / updates
+
+    def median(self, change: Change) -> float | None:
+        return self.delays[change.name].quantile(0.5)
+
+    def is_as_quiet_as(self, other: "Row") -> bool:
+        """Whether its false alarms may be no more than those of the other: the intervals meet, or it has fewer."""
+        return self.rates[0] <= other.rates[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,57 +76,52 @@ class Compared:
 
 
 def compared(sizes: Sizes, folder: Path) -> Compared:
-    drawn = draw(sizes)
-    rows = [_ours(drawn, sizes, name) for name in _NULLS] + [_windows(test, drawn, sizes) for test in TESTS]
-    python, problems = comparators_python(), []
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    drawn, python = draw(sizes), packages.detectors()
+    path = comparators.written(drawn, folder)
+    with ThreadPoolExecutor(CORES) as pool:
         jobs = {
-            name: pool.submit(_comparator, python, name, drawn, sizes, folder)
-            for name in (*sizes.comparators, *sizes.few)
+            name: pool.submit(comparators.said_by, python, name, path, sizes.part(name))
+            for name in sizes.parts
         }
-        for name, job in jobs.items():
-            try:
-                rows.append(job.result())
-            except subprocess.TimeoutExpired:
-                problems.append(f"{name}: no end within {COMPARATOR_SECONDS} s")
-            except subprocess.CalledProcessError as error:
-                problems.append(f"{name}: {error.stderr.strip()[-300:]}")
-    defaults, tuned = zip(*rows, strict=True)
-    return Compared(defaults, tuple(row for row in tuned if row is not None), sizes, tuple(problems))
+        default = [_ours(drawn, sizes, name, DEFAULT_LEVEL) for name in _NULLS]
+        default += [_window(drawn, sizes, test, test.default, "as named") for test in TESTS]
+        tuned = [_ours_tuned(drawn, sizes, name) for name in _NULLS]
+        tuned += [_window_tuned(drawn, sizes, test) for test in TESTS]
+        problems = tuple(f"{name}: {problem}" for name, job in jobs.items() if (problem := _problem(job)))
+    for name in (name for name, job in jobs.items() if not job.exception()):
+        for rows, which in ((default, "default"), (tuned, "tuned")):
+            rows += _theirs(drawn, name, jobs[name].result(), which)
+    return Compared(tuple(default), tuple(tuned), sizes, problems)
 
 
-def draw(sizes: Sizes) -> Drawn:
-    """Every detector sees these."""
-    changes, moments = {}, {}
-    for after, horizon in (*HORIZONS.items(), (IMPROVED, IMPROVED_HORIZON)):
-        chance = generator(EVALUATION, 30, int(1000 * after))
-        moments[after] = chance.integers(CHANGE, CHANGE + JITTER, size=sizes.runs)
-        steps = np.arange(CHANGE + JITTER + horizon)
-        rates = np.where(steps[None, :] < moments[after][:, None], BEFORE, after)
-        changes[after] = (chance.random(rates.shape) < rates).astype(np.uint8)
-    streams = {
-        "tuning": (generator(TUNING, 31).random((sizes.streams, sizes.steps)) < BEFORE).astype(np.uint8),
-        "null": (generator(EVALUATION, 31).random((sizes.streams, sizes.steps)) < BEFORE).astype(np.uint8),
-    }
-    named = streams | {str(after): codes for after, codes in changes.items()}
-    references = {
-        name: generator(TUNING if name == "tuning" else EVALUATION, 32, number)
-        .binomial(REFERENCE, BEFORE, size=len(codes))
-        .astype(np.float64)
-        for number, (name, codes) in enumerate(named.items())
-    }
-    return Drawn(streams["tuning"], streams["null"], changes, moments, references)
+def _problem(job: Future[comparators.Said]) -> str:
+    error = job.exception()
+    match error:
+        case None:
+            return ""
+        case subprocess.TimeoutExpired():
+            return f"no end within {comparators.SECONDS} s"
+        case subprocess.CalledProcessError():
+            return str(error.stderr).strip()[-300:]
+    raise error
 
 
-def tuned(rate_at: Callable[[float], float], low: float, high: float, wanted: float) -> float:
-    """The threshold at which false alarms come closest to what is wanted; larger thresholds have fewer."""
-    best = (math.inf, low)
-    for _ in range(14):
+def tuned_threshold(alarms_at: Callable[[float], int], low: float, high: float, allowed: float) -> float:
+    """The lowest threshold found that has at most so many false alarms, else the highest; higher ones have fewer."""
+    best = high
+    for _ in range(TRIES):
         middle = math.exp((math.log(low) + math.log(high)) / 2)
-        rate = rate_at(middle)
-        best = min(best, (abs(math.log((rate + 1e-9) / wanted)), middle))
-        low, high = (middle, high) if rate > wanted else (low, middle)
-    return best[1]
+        if alarms_at(middle) <= allowed:
+            high = best = middle
+        else:
+            low = middle
+    return best
+
+
+def poisson_interval(count: float) -> tuple[float, float]:
+    """Exact 95 % interval of a Poisson mean."""
+    low = 0.0 if count == 0 else float(gammaincinv(count, 0.025))
+    return low, float(gammaincinv(count + 1, 0.975))
 
 
 _NULLS: dict[str, Callable[[Floats], Wagers]] = {
@@ -152,82 +136,85 @@ _NULLS: dict[str, Callable[[Floats], Wagers]] = {
 OURS = tuple(_NULLS)
 
 
-def _ours(drawn: Drawn, sizes: Sizes, name: str) -> tuple[Row, Row | None]:
-    wagers = {which: _NULLS[name](reference) for which, reference in drawn.references.items()}
+def _ours_tuned(drawn: Drawn, sizes: Sizes, name: str) -> Row:
+    wagers = _NULLS[name](drawn.references["tuning"])
 
-    def rate_at(level: float) -> float:
-        return _alarms(wagers["tuning"], drawn.tuning, level) / drawn.tuning.size
+    def alarms_at(level: float) -> int:
+        return int(_alarms(wagers, drawn.tuning, level).sum())
 
-    def row(level: float) -> Row:
-        first = {
-            after: first_alarms(new_detectors(wagers[str(after)], len(codes), level), iter([codes.T]))
-            for after, codes in drawn.changes.items()
-        }
-        delays = {after: measured_delays(found, drawn.moments[after]) for after, found in first.items()}
-        return Row(
-            name, f"A = {level:,.0f}", _alarms(wagers["null"], drawn.null, level), drawn.null.size, delays
-        )
-
-    return row(DEFAULT_LEVEL), row(tuned(rate_at, 3.0, 1e8, sizes.rate))
+    level = tuned_threshold(alarms_at, 300.0, 1e7, sizes.rate * drawn.tuning.size)
+    return _ours(drawn, sizes, name, level, sizes.runs, alarms_at(level) / drawn.tuning.size)
 
 
-def _alarms(wagers: Wagers, streams: Codes, level: float) -> int:
-    return int(alarm_counts(new_detectors(wagers, len(streams), level), iter([streams.T])).sum())
+def _ours(
+    drawn: Drawn,
+    sizes: Sizes,
+    name: str,
+    level: float,
+    runs: int | None = None,
+    in_tuning: float | None = None,
+) -> Row:
+    runs = sizes.runs_of_defaults if runs is None else runs
+
+    def first(change: str, codes: Codes) -> Ints:
+        wagers = _NULLS[name](drawn.references[change][: len(codes)])
+        return first_alarms(new_detectors(wagers, len(codes), level), iter([codes.T]))
+
+    false_alarms = _alarms(_NULLS[name](drawn.references["null"]), drawn.null, level)
+    delays = _delays(drawn, {change: first(change, codes[:runs]) for change, codes in drawn.changes.items()})
+    return Row(name, f"A = {level:,.0f}", false_alarms, drawn.null.shape[1], delays, in_tuning)
 
 
-def _windows(test: WindowTest, drawn: Drawn, sizes: Sizes) -> tuple[Row, Row | None]:
-    def statistics(codes: Codes, which: str) -> Floats:
-        return test.statistics(codes, drawn.references[which], REFERENCE)
+def _alarms(wagers: Wagers, streams: Codes, level: float) -> Ints:
+    return alarm_counts(new_detectors(wagers, len(streams), level), iter([streams.T]))
 
-    in_tuning, in_null = statistics(drawn.tuning, "tuning"), statistics(drawn.null, "null")
 
-    def row(threshold: float, setting: str) -> Row:
-        delays = {
-            after: measured_delays(
-                first_steps(statistics(codes, str(after)), threshold, test.window), drawn.moments[after]
-            )
-            for after, codes in drawn.changes.items()
-        }
-        return Row(test.name, setting, int((in_null > threshold).sum()), drawn.null.size, delays)
+def _window_tuned(drawn: Drawn, sizes: Sizes, test: WindowTest) -> Row:
+    statistics = test.statistics(drawn.tuning, drawn.references["tuning"], REFERENCE)
 
-    found = tuned(
-        lambda threshold: (in_tuning > threshold).sum() / drawn.tuning.size, 1e-4, 100.0, sizes.rate
+    def alarms_at(threshold: float) -> int:
+        return int((statistics > threshold).sum())
+
+    threshold = tuned_threshold(alarms_at, 1e-3, 30.0, sizes.rate * drawn.tuning.size)
+    in_tuning = alarms_at(threshold) / drawn.tuning.size
+    return _window(drawn, sizes, test, threshold, f"threshold {threshold:.3g}", sizes.runs, in_tuning)
+
+
+def _window(
+    drawn: Drawn,
+    sizes: Sizes,
+    test: WindowTest,
+    threshold: float,
+    setting: str,
+    runs: int | None = None,
+    in_tuning: float | None = None,
+) -> Row:
+    runs = sizes.runs_of_defaults if runs is None else runs
+
+    def first(change: str, codes: Codes) -> Ints:
+        statistics = test.statistics(codes, drawn.references[change][: len(codes)], REFERENCE)
+        return first_steps(statistics, threshold, test.window)
+
+    in_null = test.statistics(drawn.null, drawn.references["null"], REFERENCE) > threshold
+    delays = _delays(drawn, {change: first(change, codes[:runs]) for change, codes in drawn.changes.items()})
+    return Row(test.name, setting, in_null.sum(axis=1), drawn.null.shape[1], delays, in_tuning)
+
+
+def _theirs(drawn: Drawn, name: str, said: comparators.Said, which: str) -> list[Row]:
+    """One row, or none for a detector without defaults."""
+    seen = said.get(which)
+    if seen is None:
+        return []
+    delays = _delays(drawn, {change: np.array(first) for change, first in seen["first"].items()})
+    setting, in_tuning = (
+        (f"{said['tuned_to']:.3g}", said["in_tuning"]) if which == "tuned" else ("its defaults", None)
     )
-    return row(test.default, "as named"), row(found, f"threshold {found:.3g}")
+    alarms = np.array(seen["false_alarms"])
+    full = f"{name} ({said['library']})"
+    return [Row(full, setting, alarms, seen["steps"], delays, in_tuning, said["microseconds"])]
 
 
-def _comparator(python: Path, name: str, drawn: Drawn, sizes: Sizes, folder: Path) -> tuple[Row, Row | None]:
-    path, few = folder / f"{name}.npz", name in sizes.few
-    part = max(1, sizes.streams // 40) if few else sizes.streams
-    runs = max(1, sizes.runs // 20) if few else sizes.runs
-    arrays: dict[str, Any] = {str(after): codes[:runs] for after, codes in drawn.changes.items()}
-    np.savez(path, tuning=drawn.tuning[:part], null=drawn.null[:part], **arrays)
-    ended = subprocess.run(
-        [str(python), str(RUNTIME), name, str(path), str(sizes.rate)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=COMPARATOR_SECONDS,
-    )
-    said = json.loads(ended.stdout)
-    row = partial(_row, f"{name} ({said['library']})", drawn.moments)
-    return row("its defaults", said["default"]), None if few else row(
-        f"{said['tuned_to']:.3g}", said["tuned"]
-    )
-
-
-def _row(name: str, moments: Mapping[float, Ints], setting: str, said: Mapping[str, object]) -> Row:
-    first = said["first"]
-    assert isinstance(first, dict)
-    delays = {
-        float(after): measured_delays(np.array(found), moments[float(after)][: len(found)])
-        for after, found in first.items()
+def _delays(drawn: Drawn, first: Mapping[str, Ints]) -> dict[str, Delays]:
+    return {
+        change: measured_delays(found, drawn.moments[change][: len(found)]) for change, found in first.items()
     }
-    return Row(
-        name,
-        setting,
-        int(str(said["false_alarms"])),
-        int(str(said["updates"])),
-        delays,
-        float(str(said["microseconds_an_update"])),
-    )

@@ -3,6 +3,7 @@
 tests/benchmarks/test_detectors.py holds it against monitor.detector, alarm by alarm.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ Codes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 BLOCK = 1000  # steps whose losses are drawn at once
+CORES = min(2, os.cpu_count() or 1)  # that cells are measured on
 
 
 @dataclass(frozen=True, slots=True)

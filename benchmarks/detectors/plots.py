@@ -6,20 +6,23 @@ from html import escape
 from pathlib import Path
 
 from benchmarks.detectors.delays import DelayCell
-from benchmarks.detectors.equal import HORIZONS, OURS, Compared
+from benchmarks.detectors.equal import Compared
+from benchmarks.detectors.equal_table import medians_at_ten_thousand
 
 WIDTH, HEIGHT, LEFT, TOP, LEGEND = 900, 420, 70, 40, 330
 COLOURS = ("#1b6ca8", "#d1495b", "#3c896d", "#edae49", "#7a5195", "#555555", "#00a6a6", "#b0578d", "#8d6b4f",
-           "#2f4b7c", "#ff7c43", "#a05195", "#665191", "#5b8c5a")  # fmt: skip
+           "#2f4b7c", "#ff7c43", "#a05195", "#665191", "#5b8c5a", "#c2185b", "#0b6623", "#b8860b", "#4682b4",
+           "#800000", "#778899")  # fmt: skip
 
 Points = Sequence[tuple[float, float]]
 
 
-def write_plots(folder: Path, cells: Sequence[DelayCell], found: Compared | None) -> list[Path]:
+def write_plots(folder: Path, cells: Sequence[DelayCell], found: Sequence[Compared]) -> list[Path]:
+    """Of the parts that were measured."""
     folder.mkdir(exist_ok=True)
-    plots = {"detectors-oracle.svg": _oracle(cells)}
-    if found is not None:
-        plots["detectors-equal.svg"] = _equal(found)
+    plots = {"detectors-oracle.svg": _oracle(cells)} if cells else {}
+    for compared in found:
+        plots["detectors-equal.svg"] = _equal(compared)
     for name, content in plots.items():
         (folder / name).write_text(content, encoding="utf-8")
     return [folder / name for name in plots]
@@ -38,11 +41,7 @@ def _oracle(cells: Sequence[DelayCell]) -> str:
 
 
 def _equal(found: Compared) -> str:
-    lines = {
-        row.name: _points([(after, row.delays[after].quantile(0.5)) for after in HORIZONS])
-        for row in found.tuned
-        if row.name != OURS[2]
-    }
+    lines = {row.name: _points(medians_at_ten_thousand(row)) for row in found.tuned}
     return chart(
         "Median delay at equally many false alarms", {name: line for name, line in lines.items() if line}
     )

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,8 +51,8 @@ def test_columns_say_what_the_rules_say(drawn: list[Entry]) -> None:
         (list(column) for column in zip(*drawn, strict=True)) if drawn else ([],) * 5
     )
     subjects = Subjects(
-        row=np.array(rows, dtype=np.int64),
-        attributes=[orjson.dumps(one).decode() for one in ATTRIBUTES],
+        attributes=ATTRIBUTES,
+        attribute=np.array(rows, dtype=np.int64),
         words=words,
         texts=texts,
         at_us=np.array(at_us, dtype=np.int64),
