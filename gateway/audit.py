@@ -8,12 +8,14 @@ from enum import StrEnum
 
 from gateway.captured import Body, CapturedAudit
 from gateway.dialects.dialect import Asked
+from gateway.extra_calls import ExtraCalls
 from gateway.headers import header
 from gateway.record import Recorder
 from gateway.routes import Route
 from gateway.upstream import Failure, Response, ask_teacher
 from ledger.clock import now_us
 from ledger.exchange import Outcome
+from ledger.extra_calls import Purpose
 
 MAX_OUTSTANDING = 32  # requests to the teacher at a time; above it audits are dropped
 
@@ -22,6 +24,8 @@ class AuditDrop(StrEnum):
     """Why an audit that was drawn got no answer."""
 
     TOO_MANY = "too_many"
+    DAILY_CEILING = "daily_ceiling"  # extra_calls.per_day is used up
+    UNCOUNTED = "uncounted"  # the day's count of extra calls cannot be written
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     TEACHER_ERROR = "teacher_error"  # a status other than 2xx, or a body that broke off or is too large
@@ -50,10 +54,11 @@ class Audits:
         self,
         recorder: Recorder,
         body_limit: int,
+        extra_calls: ExtraCalls,
         on_drop: Callable[[str], None],
     ) -> None:
         self._recorder, self._body_limit = recorder, body_limit
-        self._on_drop = on_drop
+        self._extra_calls, self._on_drop = extra_calls, on_drop
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, request: AuditRequest) -> None:
@@ -74,6 +79,10 @@ class Audits:
                 task.cancel()
 
     async def _audit(self, request: AuditRequest) -> None:
+        refusal = await self._extra_calls.take(request.route.task, Purpose.AUDIT)
+        if refusal is not None:
+            self._on_drop(refusal)
+            return
         started = time.perf_counter_ns()
         response = await ask_teacher(
             request.route.upstream, request.method, request.target, request.headers, request.body

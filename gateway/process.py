@@ -13,6 +13,7 @@ from gateway.arm import StudentArm
 from gateway.audit import AuditDrop, Audits
 from gateway.durability import DURABILITIES
 from gateway.erasing import Erasing
+from gateway.extra_calls import ExtraCalls
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
 from gateway.record import Recorder, RecorderLimits
@@ -83,7 +84,10 @@ class GatewayProcess:
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
         self._pools = Pools()
-        self._audits = Audits(self._recorder, section.record_body_bytes, self._audit_dropped)
+        self._extra_calls = ExtraCalls(directory)
+        self._audits = Audits(
+            self._recorder, section.record_body_bytes, self._extra_calls, self._audit_dropped
+        )
         self._arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
@@ -238,6 +242,8 @@ class GatewayProcess:
             self._shadowing.coverage,
             snapshot.providers,
             self._server.refused,
+            self._extra_calls.made,
+            self._extra_calls.refused,
         )
 
     def _upstreams(self) -> tuple[UpstreamAccount, ...]:

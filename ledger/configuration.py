@@ -417,6 +417,14 @@ class FallbackSection(Section):
     student_cost: Share = 0.0  # of one answer of the student, in answers of the teacher
 
 
+class ExtraCallsSection(Section):
+    """Calls to the teacher that no caller asked for: audits, probes, second askings."""
+
+    per_day: int = Field(
+        10_000, ge=0, le=10_000_000
+    )  # of all gateways together, by UTC; above it none is made
+
+
 class ShadowSection(Section):
     share: Share = 1.0  # of recorded exchanges that students answer off the path, drawn by a keyed hash
 
@@ -507,6 +515,7 @@ class TaskSection(Section):
     gate: GateSection = GateSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
     shadow: ShadowSection = ShadowSection.model_construct()
+    extra_calls: ExtraCallsSection = ExtraCallsSection.model_construct()
     remote_student: RemoteStudentSection | None = None
     licence: LicenceSection | None = None
     governance: GovernanceSection

@@ -91,6 +91,7 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
         yield from _dialect(task)
         yield from _storing(task)
         yield from _training(task)
+        yield from _extra_calls(task)
         yield from _persons(task)
 
 
@@ -244,6 +245,15 @@ def _training(task: TaskSection) -> Iterator[Finding]:
                 f"task {task.name}: encoder {candidate.encoder!r} is no folder here; a job will look for a"
                 " model of that name on the hub",
             )
+
+
+def _extra_calls(task: TaskSection) -> Iterator[Finding]:
+    if task.extra_calls.per_day == 0:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: extra_calls.per_day = 0 refuses every audit, so nothing measures a student where it"
+            " serves; give the number of calls that the teacher may be asked beside its callers' requests",
+        )
 
 
 def _persons(task: TaskSection) -> Iterator[Finding]:

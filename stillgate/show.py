@@ -62,6 +62,7 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
                 f"slice rule {rule['rule']} is being measured over the past: {percent(rule['share_read'], 0)}",
                 style="yellow",
             )
+    yield from _extra_calls(task["extra_calls"])
     yield from _open_jobs(task)
     for erasure in task["erasures"]:
         if erasure["done_at_us"] is None:
@@ -160,6 +161,18 @@ def _open_jobs(task: Document) -> Iterator[Text]:
     for job in task["jobs"]:
         if job["status"] in ("waiting", "running"):
             yield Text(f"job {job['id']} {job['status']}: {job['phase']} {percent(job['progress'], 0)}")
+
+
+def _extra_calls(calls: Document) -> Iterator[Text]:
+    """What the teacher was asked today beside its callers' requests, where anything was."""
+    used = {purpose: count for purpose, count in (calls["used"] or {}).items() if count}
+    if used:
+        total, parts = sum(used.values()), ", ".join(f"{purpose} {count}" for purpose, count in used.items())
+        style = "yellow" if total >= calls["per_day"] else ""
+        yield Text(
+            f"extra calls to the teacher on {calls['day']}: {total} of {calls['per_day']} ({parts})",
+            style=style,
+        )
 
 
 def _gateways(document: Document) -> Iterator[RenderableType]:

@@ -10,6 +10,7 @@ from gateway.control.context import Control
 from gateway.control.evidence import MONITOR, last_alarm, live_verdict
 from gateway.control.manifests import manifest_of
 from gateway.control.proposals import open_proposal
+from gateway.control.teachers import extra_calls_view
 from ledger.artifacts import Manifest
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
@@ -56,6 +57,7 @@ class TaskView:
     task: str
     classes: tuple[str, ...]
     teacher: dict[str, str]
+    extra_calls: dict[str, Any]  # to the teacher, today, by purpose
     licensed: bool
     revision: int
     serving: dict[str, Any] | None
@@ -82,6 +84,7 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         task=task.name,
         classes=task.classes,
         teacher={"url": task.teacher.url, "version": task.teacher.version},
+        extra_calls=extra_calls_view(control.data_directory, task),
         licensed=task.licence is not None and task.licence.distillation_allowed,
         revision=stages.revision,
         serving=_serving(stages),
