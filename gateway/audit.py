@@ -1,7 +1,6 @@
 """Audits: the teacher is asked off the path about a drawn share of what the student has served."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,12 +8,10 @@ from enum import StrEnum
 from gateway.captured import Body, CapturedAudit
 from gateway.dialects.dialect import Asked
 from gateway.extra_calls import ExtraCalls
-from gateway.headers import header
 from gateway.record import Recorder
 from gateway.routes import Route
-from gateway.upstream import Failure, Response, ask_teacher
+from gateway.whole_reply import NoReply, ask_whole
 from ledger.clock import now_us
-from ledger.exchange import Outcome
 from ledger.extra_calls import Purpose
 
 MAX_OUTSTANDING = 32  # requests to the teacher at a time; above it audits are dropped
@@ -83,35 +80,22 @@ class Audits:
         if refusal is not None:
             self._on_drop(refusal)
             return
-        started = time.perf_counter_ns()
-        response = await ask_teacher(
-            request.route.upstream, request.method, request.target, request.headers, request.body
+        reply = await ask_whole(
+            request.route.upstream,
+            (request.method, request.target, request.headers, request.body),
+            self._body_limit,
         )
-        if isinstance(response, Failure):
-            self._on_drop(response.outcome)
+        if isinstance(reply, NoReply):
+            self._on_drop(reply)
             return
-        body = await self._read(response)
-        if body is None or not 200 <= response.status < 300:
-            self._on_drop(AuditDrop.TEACHER_ERROR)
-            return
-        encoding = (header(response.headers, b"content-encoding") or b"").decode("latin-1")
-        latency_us = (time.perf_counter_ns() - started) // 1000
         answer = CapturedAudit(
-            request.sequence, request.route, request.asked, Body(body), encoding, now_us(), latency_us
+            request.sequence,
+            request.route,
+            request.asked,
+            Body(reply.body),
+            reply.encoding,
+            now_us(),
+            reply.latency_us,
         )
         if not self._recorder.put_audit(answer):
             self._on_drop(AuditDrop.RECORD_QUEUE_FULL)
-
-    async def _read(self, response: Response) -> bytes | None:
-        """The whole body, or None if it broke off or is larger than what is kept."""
-        chunks, size = [], 0
-        while not response.at_end:
-            chunk = await response.next_chunk()
-            if isinstance(chunk, Outcome):
-                return None
-            size += len(chunk)
-            if size > self._body_limit:
-                response.close()
-                return None
-            chunks.append(chunk)
-        return b"".join(chunks)

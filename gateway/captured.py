@@ -168,12 +168,10 @@ def build_unparsed(gateway: str, captured: Captured) -> Built:
 
 def build_audit(audit: CapturedAudit) -> Answer | None:
     """The teacher's answer, or None if its reply cannot be read."""
-    answered = _read_reply(audit.route, audit.asked, audit.response, audit.content_encoding)
-    if not isinstance(answered, _Answered):
+    said = observations_in(audit.route, audit.asked, audit.response, audit.content_encoding)
+    if said is None:
         return None
-    return Answer(
-        audit.sequence, TEACHER, Origin.AUDIT, audit.answered_at_us, audit.latency_us, answered.observations
-    )
+    return Answer(audit.sequence, TEACHER, Origin.AUDIT, audit.answered_at_us, audit.latency_us, said)
 
 
 def digest_of(text: str) -> str:
@@ -216,6 +214,14 @@ def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> _A
         return observations
     exemplary = len(body) <= MAX_FORM_BYTES and not any(said.error for said in observations)
     return _Answered(observations, body if exemplary else None)
+
+
+def observations_in(
+    route: Route, asked: Asked, response: Body, encoding: str
+) -> tuple[Observation, ...] | None:
+    """What a reply says to a request; None if it cannot be read."""
+    answered = _read_reply(route, asked, response, encoding)
+    return answered.observations if isinstance(answered, _Answered) else None
 
 
 def _inline_answer(sequence: int, inline: Inline) -> Answer:

@@ -14,12 +14,15 @@ class ExtraCalls:
     def __init__(self, data_directory: Path) -> None:
         self._directory = data_directory
         self.made: Counter[tuple[str, Purpose]] = Counter()  # by task
+        self.kept_for_probes: dict[str, int] = {}  # by task, of a day's calls
         self.refused: Counter[tuple[str, Purpose, Refusal]] = Counter()
 
     async def take(self, task: TaskSection, purpose: Purpose) -> Refusal | None:
         """Count one call against the task's ceiling, or say why it may not be made."""
-        ceiling = task.extra_calls.per_day
-        refusal = await asyncio.to_thread(take, self._directory, task.name, purpose, ceiling)
+        ceiling, kept = task.extra_calls.per_day, self.kept_for_probes.get(task.name, 0)
+        refusal = await asyncio.to_thread(
+            take, self._directory, task.name, purpose, ceiling, kept_for_probes=kept
+        )
         if refusal is None:
             self.made[task.name, purpose] += 1
         else:

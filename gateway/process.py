@@ -16,6 +16,8 @@ from gateway.erasing import Erasing
 from gateway.extra_calls import ExtraCalls
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
+from gateway.probe_record import ProbeRecord
+from gateway.probing import Probing
 from gateway.record import Recorder, RecorderLimits
 from gateway.reload import Reload
 from gateway.retention import Retention
@@ -71,6 +73,7 @@ class GatewayProcess:
         self._metrics = Metrics()
         limits = RecorderLimits(section.record_queue_count, section.record_queue_bytes)
         durability = DURABILITIES[section.durability]
+        self._probe_record = ProbeRecord()
         self._recorder = Recorder(
             directory,
             section.name,
@@ -78,7 +81,7 @@ class GatewayProcess:
             self._committed_in_thread,
             durability,
             section.ballast_bytes,
-            [self._retention(), Erasing(lambda: self._stages.snapshot.erasures)],
+            [self._retention(), Erasing(lambda: self._stages.snapshot.erasures), self._probe_record],
         )
         self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)
@@ -87,6 +90,9 @@ class GatewayProcess:
         self._extra_calls = ExtraCalls(directory)
         self._audits = Audits(
             self._recorder, section.record_body_bytes, self._extra_calls, self._audit_dropped
+        )
+        self._probing = Probing(
+            directory, section.name, self._extra_calls, self._probe_record, section.record_body_bytes
         )
         self._arm = StudentArm(
             self._student,
@@ -101,8 +107,16 @@ class GatewayProcess:
             configuration, routes, self._student, self._recorder, self._shadow_dropped
         )
         self._tracing = tracing_of(section)
+        self._routes = routes
         self._app = Gateway(
-            section, routes, self._arm, self._recorder, self._metrics, self._tracing, self._commits
+            section,
+            routes,
+            self._arm,
+            self._recorder,
+            self._metrics,
+            self._tracing,
+            self._commits,
+            self._probing.offer,
         )
         self._certificate = certificate_of(section)
         self._server = Server(self._app, limits_of(section), section.trusted_proxies, self._certificate)
@@ -118,6 +132,7 @@ class GatewayProcess:
         self._recorder.start()
         self._stages.start()
         self._shadowing.start()
+        self._probing.obey(self._routes.by_path.values(), self._reload.configuration.retention.days)
         self._started = True
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
@@ -141,6 +156,7 @@ class GatewayProcess:
         await side.drain(CANCELLED_SECONDS)
 
     async def stop(self) -> None:
+        await self._probing.close()
         await self._audits.close(CANCELLED_SECONDS)
         await self._shadowing.close()
         await self._student.close()
@@ -179,6 +195,8 @@ class GatewayProcess:
         self._app.obey(configuration.gateway, routes)
         self._server.obey(limits_of(configuration.gateway), configuration.gateway.trusted_proxies)
         self._shadowing.obey(configuration, routes)
+        self._routes = routes
+        self._probing.obey(routes.by_path.values(), configuration.retention.days)
         self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
         self._stages.obey(configuration)
         self._pools.keep({task.teacher for task in configuration.task})

@@ -33,16 +33,28 @@ _LETTERS = {Purpose.AUDIT: b"a", Purpose.PROBE: b"p", Purpose.SECOND: b"s"}
 
 
 def take(
-    data_directory: Path, task: str, purpose: Purpose, ceiling: int, day: date | None = None
+    data_directory: Path,
+    task: str,
+    purpose: Purpose,
+    ceiling: int,
+    day: date | None = None,
+    kept_for_probes: int = 0,
 ) -> Refusal | None:
-    """Count one call of this day (default: today), or say why it may not be made. A few file operations."""
+    """Count one call of this day (default: today), or say why it may not be made. A few file operations.
+
+    Of the ceiling so many calls are kept for probes: what serves most must not hide that the teacher has changed.
+    """
     day = day or today()
     path = _path(data_directory, task, day)
     try:
         is_new = not path.exists()
         if is_new:
             _begin_day(path.parent, task, day)
-        if ceiling <= (0 if is_new else path.stat().st_size):
+        size = 0 if is_new else path.stat().st_size
+        if purpose is not Purpose.PROBE and size >= ceiling - kept_for_probes:
+            probes = used(data_directory, task, day)[Purpose.PROBE]
+            ceiling -= max(0, kept_for_probes - probes)
+        if size >= ceiling:
             return Refusal.CEILING  # without a byte; only who is refused in a race leaves one
         return None if _append(path, _LETTERS[purpose]) <= ceiling else Refusal.CEILING
     except OSError:

@@ -1,12 +1,21 @@
 """Metrics of what the teacher is asked beside its callers' requests, and of what that shows of it."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from sqlmodel import Session, col, func, select
 
+from ledger.clock import now_us
 from ledger.configuration import Configuration
 from ledger.extra_calls import used
+from ledger.tables import TeacherChangeRow
+from ledger.teacher_changes import ChangeKind
+from monitor.intervals import confidence_sequence
+from monitor.probe_watch import ProbeWatch, Tally, log_threshold
+from monitor.reports import INTERVAL_ALPHA
+from monitor.teacher_watch import probe_watch
 
 
 def extra_call_metrics(configuration: Configuration) -> Iterator[Metric]:
@@ -21,3 +30,80 @@ def extra_call_metrics(configuration: Configuration) -> Iterator[Metric]:
             for purpose, count in used(configuration.deployment.data_directory, task.name).items():
                 today.add_metric([task.name, purpose], count)
     yield from (today, limit)
+
+
+def probe_metrics(session: Session, configuration: Configuration) -> Iterator[Metric]:
+    """No series for a task before its first pass has ended; changes of all kinds are there from the start."""
+    gauges = [
+        (GaugeMetricFamily(f"stillgate_probe_{name}", text, labels=["task"]), value)
+        for name, text, value in _PROBE_GAUGES
+    ]
+    text = "Log-wealth against an unchanged teacher that says it has changed."
+    limit = GaugeMetricFamily("stillgate_probe_log_threshold", text, labels=["task"])
+    for task in configuration.task:
+        watch = probe_watch(session, task.name) if task.probe is not None else None
+        if watch is None or task.probe is None:
+            continue
+        limit.add_metric([task.name], log_threshold(task.probe))
+        for gauge, value in gauges:
+            if not math.isnan(number := value(watch)):
+                gauge.add_metric([task.name], number)
+    text = "Changes of the teacher that probes have shown, by what changed."
+    changes = CounterMetricFamily("stillgate_teacher_changes", text, labels=["task", "kind"])
+    query = select(TeacherChangeRow.task, TeacherChangeRow.kind, func.count())
+    grouped = query.group_by(col(TeacherChangeRow.task), col(TeacherChangeRow.kind))
+    found = {(task, kind): count for task, kind, count in session.exec(grouped)}
+    for task in configuration.task:
+        for kind in ChangeKind:
+            changes.add_metric([task.name, kind], found.get((task.name, kind), 0))
+    yield from (gauge for gauge, _ in gauges)
+    yield from (limit, changes)
+
+
+def _of_last(watch: ProbeWatch, value: Callable[[Tally], float]) -> float:
+    """Of the last pass that has ended; nan before, or where it had no reply."""
+    if watch.last is None or not watch.last.tally.replies:
+        return math.nan
+    return value(watch.last.tally) / watch.last.tally.replies
+
+
+def _bounds(watch: ProbeWatch) -> tuple[float, float]:
+    """They hold at every look."""
+    if not watch.total.replies:
+        return math.nan, math.nan
+    return confidence_sequence(watch.total.changed, watch.total.replies, INTERVAL_ALPHA)
+
+
+_PROBE_GAUGES: tuple[tuple[str, str, Callable[[ProbeWatch], float]], ...] = (
+    (
+        "changed_ratio",
+        "Replies of the last pass that name another class than the first reply to the same request.",
+        lambda watch: _of_last(watch, lambda tally: tally.changed),
+    ),
+    (
+        "changed_low_ratio",
+        "Lower 95 % bound of the share of changed replies, over all passes.",
+        lambda watch: _bounds(watch)[0],
+    ),
+    (
+        "changed_high_ratio",
+        "Upper 95 % bound of the share of changed replies, over all passes.",
+        lambda watch: _bounds(watch)[1],
+    ),
+    (
+        "variation_ratio",
+        "Mean total variation of the last pass from the first replies.",
+        lambda watch: _of_last(watch, lambda tally: tally.variation),
+    ),
+    (
+        "log_wealth",
+        "Evidence of the probes that the teacher has changed; a change at the threshold.",
+        lambda watch: watch.detector.log_wealth if watch.detector is not None else math.nan,
+    ),
+    (
+        "pass_age_seconds",
+        "Time since the last pass that has ended began.",
+        lambda watch: math.nan if watch.last is None else (now_us() - watch.last.began_at_us) / 1e6,
+    ),
+    ("failures", "Probes that got no readable reply, since the first replies.", lambda watch: watch.failures),
+)

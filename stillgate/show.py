@@ -62,7 +62,7 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
                 f"slice rule {rule['rule']} is being measured over the past: {percent(rule['share_read'], 0)}",
                 style="yellow",
             )
-    yield from _extra_calls(task["extra_calls"])
+    yield from _teacher(task)
     yield from _open_jobs(task)
     for erasure in task["erasures"]:
         if erasure["done_at_us"] is None:
@@ -161,6 +161,22 @@ def _open_jobs(task: Document) -> Iterator[Text]:
     for job in task["jobs"]:
         if job["status"] in ("waiting", "running"):
             yield Text(f"job {job['id']} {job['status']}: {job['phase']} {percent(job['progress'], 0)}")
+
+
+def _teacher(task: Document) -> Iterator[Text]:
+    """What its probes show, its changes, and what it was asked today beside its callers' requests."""
+    probes = task["probes"]
+    if probes is not None and probes["last_pass"] is not None:
+        last = probes["last_pass"]
+        yield Text(
+            f"teacher, {probes['probes']} probes: {last['changed']} of {last['replies']} replies of the last pass"
+            f" differ from the first ones, {percent(probes['changed_low'])} to {percent(probes['changed_high'])} over"
+            f" {probes['passes']} pass{'es' * (probes['passes'] != 1)}"
+        )
+    for change in task["teacher_changes"][:3]:
+        style = "red" if change["voids"] else "yellow"
+        yield Text(f"teacher changed, {iso(change['at_us'])}: {change['sentence']}", style=style)
+    yield from _extra_calls(task["extra_calls"])
 
 
 def _extra_calls(calls: Document) -> Iterator[Text]:

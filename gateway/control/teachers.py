@@ -1,11 +1,19 @@
-"""What the task view says of the teacher beside its address: what it was asked for our own sake."""
+"""What the task view says of the teacher: what it is asked for our own sake, and what its replies show."""
 
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlmodel import Session, col, select
+
 from ledger.configuration import TaskSection
 from ledger.extra_calls import today, used
+from ledger.tables import ProbeWatchRow, TeacherChangeRow
+from ledger.teacher_changes import sentence_of
+from monitor.intervals import confidence_sequence
+from monitor.probe_state import read_watch
+from monitor.probe_watch import Tally
+from monitor.reports import INTERVAL_ALPHA
 
 
 def extra_calls_view(data_directory: Path, task: TaskSection) -> dict[str, Any]:
@@ -14,3 +22,40 @@ def extra_calls_view(data_directory: Path, task: TaskSection) -> dict[str, Any]:
     with suppress(OSError):
         counts = {str(purpose): count for purpose, count in used(data_directory, task.name).items()}
     return {"day": today().isoformat(), "per_day": task.extra_calls.per_day, "used": counts}
+
+
+def probes_view(session: Session, task: TaskSection) -> dict[str, Any] | None:
+    """Replies beside the first ones to the same requests; null while none was compared or nobody probes."""
+    row = session.get(ProbeWatchRow, task.name)
+    watch = read_watch(row.state) if row is not None and task.probe is not None else None
+    if watch is None or task.probe is None:
+        return None
+    low, high = confidence_sequence(watch.total.changed, watch.total.replies, INTERVAL_ALPHA)
+    return {
+        "probe_set": watch.probe_set,
+        "probes": len(watch.references),
+        "since_us": watch.since_us,
+        "passes": watch.passes,
+        **_shares(watch.total),
+        "changed_low": low,
+        "changed_high": high,
+        "last_pass": None
+        if watch.last is None
+        else {"at_us": watch.last.began_at_us, **_shares(watch.last.tally)},
+        "failures": watch.failures,
+        "version": watch.versions[-1] if watch.versions else None,
+        "fingerprint": watch.fingerprints[-1] if watch.fingerprints else None,
+        "null": watch.detector.terms.m0 if watch.detector is not None else None,
+    }
+
+
+def changes_view(session: Session, task: TaskSection, most: int) -> list[dict[str, Any]]:
+    """Changes of the teacher that probes have shown, the newest first."""
+    query = select(TeacherChangeRow).where(TeacherChangeRow.task == task.name)
+    rows = session.exec(query.order_by(col(TeacherChangeRow.id).desc()).limit(most))
+    return [row.model_dump() | {"sentence": sentence_of(row)} for row in rows]
+
+
+def _shares(tally: Tally) -> dict[str, Any]:
+    mean = tally.variation / tally.replies if tally.replies else None
+    return {"replies": tally.replies, "changed": tally.changed, "mean_variation": mean}

@@ -10,7 +10,7 @@ from gateway.control.context import Control
 from gateway.control.evidence import MONITOR, last_alarm, live_verdict
 from gateway.control.manifests import manifest_of
 from gateway.control.proposals import open_proposal
-from gateway.control.teachers import extra_calls_view
+from gateway.control.teachers import changes_view, extra_calls_view, probes_view
 from ledger.artifacts import Manifest
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
@@ -58,6 +58,8 @@ class TaskView:
     classes: tuple[str, ...]
     teacher: dict[str, str]
     extra_calls: dict[str, Any]  # to the teacher, today, by purpose
+    probes: dict[str, Any] | None  # gateway.control.teachers
+    teacher_changes: list[dict[str, Any]]
     licensed: bool
     revision: int
     serving: dict[str, Any] | None
@@ -85,6 +87,8 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         classes=task.classes,
         teacher={"url": task.teacher.url, "version": task.teacher.version},
         extra_calls=extra_calls_view(control.data_directory, task),
+        probes=probes_view(session, task),
+        teacher_changes=changes_view(session, task, LISTED),
         licensed=task.licence is not None and task.licence.distillation_allowed,
         revision=stages.revision,
         serving=_serving(stages),
