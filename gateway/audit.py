@@ -1,4 +1,4 @@
-"""Audits: the teacher is asked off the path about a drawn share of what the student has served."""
+"""Asking the teacher off the path about requests of callers: audits of what a student has served, second askings."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,11 +14,12 @@ from gateway.whole_reply import NoReply, ask_whole
 from ledger.clock import now_us
 from ledger.extra_calls import Purpose
 
-MAX_OUTSTANDING = 32  # requests to the teacher at a time; above it audits are dropped
+# requests to the teacher at a time; above it they are dropped
+MOST_OUTSTANDING = {Purpose.AUDIT: 32, Purpose.SECOND: 4}
 
 
 class AuditDrop(StrEnum):
-    """Why an audit that was drawn got no answer."""
+    """Why an audit or a second asking that was drawn got no answer."""
 
     TOO_MANY = "too_many"
     DAILY_CEILING = "daily_ceiling"  # extra_calls.per_day is used up
@@ -42,25 +43,27 @@ class AuditRequest:
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    share: float = 1.0  # probability with which it was drawn, where its exchange does not tell
 
 
 class Audits:
-    """Lives in the event loop."""
+    """Extra calls of one purpose; lives in the event loop."""
 
     def __init__(
         self,
+        purpose: Purpose,
         recorder: Recorder,
         body_limit: int,
         extra_calls: ExtraCalls,
         on_drop: Callable[[str], None],
     ) -> None:
-        self._recorder, self._body_limit = recorder, body_limit
+        self._purpose, self._recorder, self._body_limit = purpose, recorder, body_limit
         self._extra_calls, self._on_drop = extra_calls, on_drop
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, request: AuditRequest) -> None:
         """Ask the teacher, unless too many are being asked already."""
-        if len(self._tasks) >= MAX_OUTSTANDING:
+        if len(self._tasks) >= MOST_OUTSTANDING[self._purpose]:
             self._on_drop(AuditDrop.TOO_MANY)
             return
         task = asyncio.create_task(self._audit(request))
@@ -76,7 +79,7 @@ class Audits:
                 task.cancel()
 
     async def _audit(self, request: AuditRequest) -> None:
-        refusal = await self._extra_calls.take(request.route.task, Purpose.AUDIT)
+        refusal = await self._extra_calls.take(request.route.task, self._purpose)
         if refusal is not None:
             self._on_drop(refusal)
             return
@@ -96,6 +99,8 @@ class Audits:
             reply.encoding,
             now_us(),
             reply.latency_us,
+            self._purpose,
+            request.share,
         )
         if not self._recorder.put_audit(answer):
             self._on_drop(AuditDrop.RECORD_QUEUE_FULL)

@@ -10,6 +10,7 @@ from gateway.encoding import decode_body, is_known
 from gateway.routes import NO_TASK, Route
 from ledger.exchange import (
     TEACHER,
+    TEACHER_AGAIN,
     Answer,
     Arm,
     Exchange,
@@ -20,6 +21,7 @@ from ledger.exchange import (
     Unpaired,
     exchange_id,
 )
+from ledger.extra_calls import Purpose
 from ledger.observation import Observation
 
 MAX_FORM_BYTES = 64 * 1024  # of a reply that is kept for the student's to look like it
@@ -87,7 +89,7 @@ class Captured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CapturedAudit:
-    """The teacher's reply about a request that the student had served."""
+    """The teacher's reply off the path: about a request that the student had served, or a second one of its own."""
 
     sequence: int
     route: Route
@@ -96,6 +98,8 @@ class CapturedAudit:
     content_encoding: str
     answered_at_us: int
     latency_us: int
+    purpose: Purpose = Purpose.AUDIT
+    share: float = 1.0  # with which it was drawn, where the exchange does not tell
 
     @property
     def size(self) -> int:
@@ -171,7 +175,11 @@ def build_audit(audit: CapturedAudit) -> Answer | None:
     said = observations_in(audit.route, audit.asked, audit.response, audit.content_encoding)
     if said is None:
         return None
-    return Answer(audit.sequence, TEACHER, Origin.AUDIT, audit.answered_at_us, audit.latency_us, said)
+    is_audit = audit.purpose is Purpose.AUDIT
+    responder, origin = (TEACHER, Origin.AUDIT) if is_audit else (TEACHER_AGAIN, Origin.SECOND)
+    return Answer(
+        audit.sequence, responder, origin, audit.answered_at_us, audit.latency_us, said, audit.share
+    )
 
 
 def digest_of(text: str) -> str:

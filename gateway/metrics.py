@@ -102,6 +102,11 @@ class Metrics:
         self.audits = self._counter("audits", "Teacher's answers about requests that the student served.")
         self.audits_dropped = self._by_reason("audits_dropped", "Audits drawn that got no answer.", AuditDrop)
 
+        text = "The teacher's second answers about requests that it had answered."
+        self.seconds = self._counter("second_askings", text)
+        text = "Second askings drawn that got no answer."
+        self.seconds_dropped = self._by_reason("second_askings_dropped", text, AuditDrop)
+
     def read_gauges_from(self, source: Callable[[], Gauges]) -> None:
         self.registry.register(_OnRequest(self, source))
 

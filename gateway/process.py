@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,15 @@ from gateway.erasing import Erasing
 from gateway.extra_calls import ExtraCalls
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
+from gateway.passage import Passage, Request
 from gateway.probe_record import ProbeRecord
 from gateway.probing import Probing
 from gateway.record import Recorder, RecorderLimits
 from gateway.reload import Reload
 from gateway.retention import Retention
 from gateway.routes import routes_of
+from gateway.sampling import sampling_key
+from gateway.second_asking import SecondAskings
 from gateway.server import Server, limits_of
 from gateway.shadow import ShadowDrop
 from gateway.shadowing import Shadowing
@@ -33,6 +37,7 @@ from gateway.writer import Committed
 from ledger.collector import calm_collector
 from ledger.configuration import Configuration, GatewaySection
 from ledger.exchange import Origin
+from ledger.extra_calls import Purpose
 from student.client import StudentClient
 from student.wire import socket_path
 
@@ -88,9 +93,17 @@ class GatewayProcess:
         self._student = StudentClient(socket_path(directory))
         self._pools = Pools()
         self._extra_calls = ExtraCalls(directory)
-        self._audits = Audits(
-            self._recorder, section.record_body_bytes, self._extra_calls, self._audit_dropped
+        self._audits, self._seconds = (
+            Audits(
+                purpose,
+                self._recorder,
+                section.record_body_bytes,
+                self._extra_calls,
+                partial(self._extra_call_dropped, purpose),
+            )
+            for purpose in (Purpose.AUDIT, Purpose.SECOND)
         )
+        self._second_askings = SecondAskings(section.name, sampling_key(directory), self._seconds)
         self._probing = Probing(
             directory, section.name, self._extra_calls, self._probe_record, section.record_body_bytes
         )
@@ -116,7 +129,7 @@ class GatewayProcess:
             self._metrics,
             self._tracing,
             self._commits,
-            self._probing.offer,
+            self._answered,
         )
         self._certificate = certificate_of(section)
         self._server = Server(self._app, limits_of(section), section.trusted_proxies, self._certificate)
@@ -157,7 +170,7 @@ class GatewayProcess:
 
     async def stop(self) -> None:
         await self._probing.close()
-        await self._audits.close(CANCELLED_SECONDS)
+        await asyncio.gather(*(one.close(CANCELLED_SECONDS) for one in (self._audits, self._seconds)))
         await self._shadowing.close()
         await self._student.close()
         self._pools.close()
@@ -229,14 +242,21 @@ class GatewayProcess:
         origins = [answer.origin for answer in committed.answers]
         self._metrics.shadow_answers.inc(origins.count(Origin.SHADOW))
         self._metrics.audits.inc(origins.count(Origin.AUDIT))
-        if committed.unreadable_audits:
-            self._metrics.audits_dropped.labels(AuditDrop.UNREADABLE).inc(committed.unreadable_audits)
+        self._metrics.seconds.inc(origins.count(Origin.SECOND))
+        for one in committed.unreadable:
+            self._extra_call_dropped(one.purpose, AuditDrop.UNREADABLE)
+
+    def _answered(self, passage: Passage, request: Request) -> None:
+        """The teacher has answered a caller."""
+        self._probing.offer(passage, request)
+        self._second_askings.offer(passage, request)
 
     def _shadow_dropped(self, reason: ShadowDrop, count: int) -> None:
         self._metrics.shadow_dropped.labels(reason).inc(count)
 
-    def _audit_dropped(self, reason: str) -> None:
-        self._metrics.audits_dropped.labels(reason).inc()
+    def _extra_call_dropped(self, purpose: Purpose, reason: str) -> None:
+        counter = self._metrics.audits_dropped if purpose is Purpose.AUDIT else self._metrics.seconds_dropped
+        counter.labels(reason).inc()
 
     def _gauges(self) -> Gauges:
         snapshot, section = self._stages.snapshot, self._reload.configuration.gateway

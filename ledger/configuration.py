@@ -424,6 +424,9 @@ class ExtraCallsSection(Section):
     per_day: int = Field(
         10_000, ge=0, le=10_000_000
     )  # of all gateways together, by UTC; above it none is made
+    second_share: Share = (
+        0.0  # of requests that the teacher is asked twice: how often it disagrees with itself
+    )
 
 
 class ProbeSection(Section):

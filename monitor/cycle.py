@@ -100,14 +100,15 @@ def run_cycle(
         add_to_rows(session, changes)
         note_earliest(session, starts)
         mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
-        changes = fold_replies(session, configuration, replies, now_us)
+        teacher_changes = fold_replies(session, configuration, replies, now_us)
         alarms = _watch(session, configuration, counts, reports, mass, now_us)
         voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
         for task in configuration.task:
             open_due_job(session, task, certified[task.name], now_us)
         _advance(session, begun, read)
         report = replace(
-            _report(begun, read, alarms, voids, unreadable), teacher_changes=tuple(map(_told, changes))
+            _report(begun, read, alarms, voids, unreadable),
+            teacher_changes=tuple(map(_told, teacher_changes)),
         )
         leave_heartbeat(session, PROCESS, _heartbeat(session, report, now_us))
     return report

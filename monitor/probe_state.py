@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.exchange_file import observations_json, read_observations
 from monitor.detector_state import from_json, to_json
-from monitor.probe_watch import Pass, ProbeWatch, Tally
+from monitor.probe_watch import Compared, Pass, ProbeWatch
 
 FORMAT = 1
 
@@ -43,8 +43,8 @@ def read_watch(state: Mapping[str, Any]) -> ProbeWatch | None:
         _read_pass(state["going_on"]),
         _read_pass(state["last"]),
         state["passes"],
-        Tally(**state["baseline"]),
-        Tally(**state["total"]),
+        Compared(**state["baseline"]),
+        Compared(**state["total"]),
         state["failures"],
         None if detector is None else from_json(detector),
     )
@@ -57,5 +57,5 @@ def _plain_pass(one: Pass | None) -> dict[str, Any] | None:
 def _read_pass(state: Mapping[str, Any] | None) -> Pass | None:
     if state is None:
         return None
-    parts = {"asked": frozenset(state["asked"]), "tally": Tally(**state["tally"])}
+    parts = {"asked": frozenset(state["asked"]), "compared": Compared(**state["compared"])}
     return Pass(**{**state, **parts})

@@ -27,18 +27,18 @@ YEAR_SECONDS = 365 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Compared:
     """Replies beside their first ones, added up."""
 
     replies: int = 0
     changed: int = 0  # another label than the first reply's
     variation: float = 0.0  # sum of total variations
 
-    def plus(self, changed: bool, variation: float) -> "Tally":
-        return Tally(self.replies + 1, self.changed + changed, self.variation + variation)
+    def plus(self, changed: bool, variation: float) -> "Compared":
+        return Compared(self.replies + 1, self.changed + changed, self.variation + variation)
 
-    def merged(self, other: "Tally") -> "Tally":
-        return Tally(
+    def merged(self, other: "Compared") -> "Compared":
+        return Compared(
             self.replies + other.replies, self.changed + other.changed, self.variation + other.variation
         )
 
@@ -51,7 +51,7 @@ class Pass:
     began_at_us: int
     referenced: int = 0  # probes that had a first reply before it
     asked: frozenset[int] = frozenset()  # compared so far
-    tally: Tally = Tally()
+    compared: Compared = Compared()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class ProbeWatch:
     going_on: Pass | None = None
     last: Pass | None = None  # that has ended
     passes: int = 0  # ended, beyond the first
-    baseline: Tally = Tally()
-    total: Tally = Tally()  # of all passes that have ended
+    baseline: Compared = Compared()
+    total: Compared = Compared()  # of all passes that have ended
     failures: int = 0
     detector: Detector | None = None  # once the baseline is known
 
@@ -125,8 +125,8 @@ def _compared(watch: ProbeWatch, reply: ProbeReply) -> ProbeWatch:
         return replace(watch, references={**watch.references, reply.probe: reply.observations})
     if going_on is None or reply.probe in going_on.asked:
         return watch
-    tally = going_on.tally.plus(*_difference(first, reply.observations))
-    return replace(watch, going_on=replace(going_on, asked=going_on.asked | {reply.probe}, tally=tally))
+    compared = going_on.compared.plus(*_difference(first, reply.observations))
+    return replace(watch, going_on=replace(going_on, asked=going_on.asked | {reply.probe}, compared=compared))
 
 
 def _difference(first: Sequence[Observation], now: Sequence[Observation]) -> tuple[bool, float]:
@@ -157,10 +157,10 @@ def _ended(watch: ProbeWatch, section: ProbeSection) -> tuple[ProbeWatch, list[C
         going_on=None,
         last=ended,
         passes=watch.passes + 1,
-        total=watch.total.merged(ended.tally),
+        total=watch.total.merged(ended.compared),
     )
     if counted.detector is None:
-        return _with_baseline(counted, ended.tally, section), []
+        return _with_baseline(counted, ended.compared, section), []
     detector = _after_pass(counted.detector, watch.last, ended, section)
     if detector.log_wealth < log_threshold(section):
         return replace(counted, detector=detector), []
@@ -169,8 +169,8 @@ def _ended(watch: ProbeWatch, section: ProbeSection) -> tuple[ProbeWatch, list[C
     ]
 
 
-def _with_baseline(watch: ProbeWatch, tally: Tally, section: ProbeSection) -> ProbeWatch:
-    baseline = watch.baseline.merged(tally)
+def _with_baseline(watch: ProbeWatch, compared: Compared, section: ProbeSection) -> ProbeWatch:
+    baseline = watch.baseline.merged(compared)
     if watch.passes < BASELINE_PASSES or not baseline.replies:
         return replace(watch, baseline=baseline)
     noise = upper_bound(baseline.changed, baseline.replies, BASELINE_ALPHA)
@@ -182,17 +182,17 @@ def _after_pass(detector: Detector, before: Pass | None, ended: Pass, section: P
     """A pass that follows faster than planned, as after a restart, gets less restart mass."""
     elapsed = None if before is None else (ended.began_at_us - before.began_at_us) / 1e6
     mass = tick_mass(elapsed, section.every_hours * 3600)
-    counts = ended.referenced - ended.tally.changed, ended.tally.changed
+    counts = ended.referenced - ended.compared.changed, ended.compared.changed
     return update(detector, mass, counts, ended.began_at_us)
 
 
 def _evidence(watch: ProbeWatch, detector: Detector, ended: Pass) -> dict[str, Any]:
-    tally, noise = ended.tally, watch.baseline
+    compared, noise = ended.compared, watch.baseline
     return {
         "pass_at_us": ended.began_at_us,
-        "replies": tally.replies,
-        "changed": tally.changed,
-        "mean_variation": tally.variation / tally.replies if tally.replies else None,
+        "replies": compared.replies,
+        "changed": compared.changed,
+        "mean_variation": compared.variation / compared.replies if compared.replies else None,
         "baseline_replies": noise.replies,
         "baseline_changed": noise.changed,
         "null": detector.terms.m0,

@@ -9,12 +9,14 @@ from sqlmodel import Session, col, func, select
 
 from ledger.clock import now_us
 from ledger.configuration import Configuration
+from ledger.exchange import TEACHER_AGAIN
 from ledger.extra_calls import used
+from ledger.slices import OVERALL
 from ledger.tables import TeacherChangeRow
 from ledger.teacher_changes import ChangeKind
 from monitor.intervals import confidence_sequence
-from monitor.probe_watch import ProbeWatch, Tally, log_threshold
-from monitor.reports import INTERVAL_ALPHA
+from monitor.probe_watch import Compared, ProbeWatch, log_threshold
+from monitor.reports import INTERVAL_ALPHA, merged_sums
 from monitor.teacher_watch import probe_watch
 
 
@@ -60,11 +62,11 @@ def probe_metrics(session: Session, configuration: Configuration) -> Iterator[Me
     yield from (limit, changes)
 
 
-def _of_last(watch: ProbeWatch, value: Callable[[Tally], float]) -> float:
+def _of_last(watch: ProbeWatch, value: Callable[[Compared], float]) -> float:
     """Of the last pass that has ended; nan before, or where it had no reply."""
-    if watch.last is None or not watch.last.tally.replies:
+    if watch.last is None or not watch.last.compared.replies:
         return math.nan
-    return value(watch.last.tally) / watch.last.tally.replies
+    return value(watch.last.compared) / watch.last.compared.replies
 
 
 def _bounds(watch: ProbeWatch) -> tuple[float, float]:
@@ -78,7 +80,7 @@ _PROBE_GAUGES: tuple[tuple[str, str, Callable[[ProbeWatch], float]], ...] = (
     (
         "changed_ratio",
         "Replies of the last pass that name another class than the first reply to the same request.",
-        lambda watch: _of_last(watch, lambda tally: tally.changed),
+        lambda watch: _of_last(watch, lambda compared: compared.changed),
     ),
     (
         "changed_low_ratio",
@@ -93,7 +95,7 @@ _PROBE_GAUGES: tuple[tuple[str, str, Callable[[ProbeWatch], float]], ...] = (
     (
         "variation_ratio",
         "Mean total variation of the last pass from the first replies.",
-        lambda watch: _of_last(watch, lambda tally: tally.variation),
+        lambda watch: _of_last(watch, lambda compared: compared.variation),
     ),
     (
         "log_wealth",
@@ -107,3 +109,26 @@ _PROBE_GAUGES: tuple[tuple[str, str, Callable[[ProbeWatch], float]], ...] = (
     ),
     ("failures", "Probes that got no readable reply, since the first replies.", lambda watch: watch.failures),
 )
+
+
+def noise_metrics(session: Session, configuration: Configuration, most: int) -> Iterator[Metric]:
+    """At most so many slices of a task, those with most requests that were asked twice."""
+    labels = ["task", "slice"]
+    text = "Inputs that the teacher was asked twice, over the whole record."
+    pairs = GaugeMetricFamily("stillgate_teacher_again_pairs", text, labels=labels)
+    text = "Share of them whose second answer names another class: what a student cannot be blamed for."
+    noise = GaugeMetricFamily("stillgate_teacher_noise_ratio", text, labels=labels)
+    text = "Lower 95 % bound of the teacher's disagreement with itself."
+    lows = GaugeMetricFamily("stillgate_teacher_noise_low_ratio", text, labels=labels)
+    text = "Upper 95 % bound of the teacher's disagreement with itself."
+    highs = GaugeMetricFamily("stillgate_teacher_noise_high_ratio", text, labels=labels)
+    for task in configuration.task:
+        found = merged_sums(session, task.name, TEACHER_AGAIN)
+        ranked = sorted(found, key=lambda name: (name != OVERALL, -found[name].pairs, name))
+        for name in ranked[:most]:
+            sums = found[name]
+            low, high = confidence_sequence(sums.pairs - sums.agreements, sums.pairs, INTERVAL_ALPHA)
+            values = (pairs, sums.pairs), (noise, 1 - sums.fidelity), (lows, low), (highs, high)
+            for gauge, value in values:
+                gauge.add_metric([task.name, name], value)
+    yield from (pairs, noise, lows, highs)

@@ -118,7 +118,7 @@ def erased_rows(erased: Document) -> str:
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
     table = table_of(
         "slice", "bar>", "at its gate>", "live>", "95 %>", f"last {recent_seconds:g} s>", "pairs>",
-        "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
+        "teacher itself>", "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
     for line in task["slices"]:
         if line["artifact"] == artifact:
@@ -136,6 +136,7 @@ def _slice(line: Document) -> list[RenderableType]:
         "" if line["fidelity_low"] is None else f"{line['fidelity_low']:.3f}-{line['fidelity_high']:.3f}",
         _share(line["now"], line["bar"]),
         str(line["pairs"]),
+        _share(line["teacher_again"], None),
         percent(line["accuracy"]),
         percent(line["teacher_accuracy"]),
         "-" if error is None else f"{error:.3f}",

@@ -7,13 +7,14 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from ledger.configuration import TaskSection
+from ledger.exchange import TEACHER_AGAIN
 from ledger.extra_calls import today, used
 from ledger.tables import ProbeWatchRow, TeacherChangeRow
 from ledger.teacher_changes import sentence_of
 from monitor.intervals import confidence_sequence
 from monitor.probe_state import read_watch
-from monitor.probe_watch import Tally
-from monitor.reports import INTERVAL_ALPHA
+from monitor.probe_watch import Compared
+from monitor.reports import INTERVAL_ALPHA, merged_sums
 
 
 def extra_calls_view(data_directory: Path, task: TaskSection) -> dict[str, Any]:
@@ -25,10 +26,10 @@ def extra_calls_view(data_directory: Path, task: TaskSection) -> dict[str, Any]:
 
 
 def probes_view(session: Session, task: TaskSection) -> dict[str, Any] | None:
-    """Replies beside the first ones to the same requests; null while none was compared or nobody probes."""
+    """Replies beside the first ones to the same requests; null where nobody has probed."""
     row = session.get(ProbeWatchRow, task.name)
-    watch = read_watch(row.state) if row is not None and task.probe is not None else None
-    if watch is None or task.probe is None:
+    watch = read_watch(row.state) if row is not None else None
+    if watch is None:
         return None
     low, high = confidence_sequence(watch.total.changed, watch.total.replies, INTERVAL_ALPHA)
     return {
@@ -41,7 +42,7 @@ def probes_view(session: Session, task: TaskSection) -> dict[str, Any] | None:
         "changed_high": high,
         "last_pass": None
         if watch.last is None
-        else {"at_us": watch.last.began_at_us, **_shares(watch.last.tally)},
+        else {"at_us": watch.last.began_at_us, **_shares(watch.last.compared)},
         "failures": watch.failures,
         "version": watch.versions[-1] if watch.versions else None,
         "fingerprint": watch.fingerprints[-1] if watch.fingerprints else None,
@@ -56,6 +57,20 @@ def changes_view(session: Session, task: TaskSection, most: int) -> list[dict[st
     return [row.model_dump() | {"sentence": sentence_of(row)} for row in rows]
 
 
-def _shares(tally: Tally) -> dict[str, Any]:
-    mean = tally.variation / tally.replies if tally.replies else None
-    return {"replies": tally.replies, "changed": tally.changed, "mean_variation": mean}
+def _shares(compared: Compared) -> dict[str, Any]:
+    mean = compared.variation / compared.replies if compared.replies else None
+    return {"replies": compared.replies, "changed": compared.changed, "mean_variation": mean}
+
+
+def noise_view(session: Session, task: TaskSection) -> dict[str, dict[str, Any]]:
+    """By slice, how often the teacher disagreed with itself on requests that it was asked twice."""
+    found = {}
+    for name, sums in merged_sums(session, task.name, TEACHER_AGAIN).items():
+        low, high = confidence_sequence(sums.pairs - sums.agreements, sums.pairs, INTERVAL_ALPHA)
+        found[name] = {
+            "pairs": sums.pairs,
+            "agreements": sums.agreements,
+            "noise_low": low,
+            "noise_high": high,
+        }
+    return found

@@ -10,7 +10,7 @@ from gateway.control.context import Control
 from gateway.control.evidence import MONITOR, last_alarm, live_verdict
 from gateway.control.manifests import manifest_of
 from gateway.control.proposals import open_proposal
-from gateway.control.teachers import changes_view, extra_calls_view, probes_view
+from gateway.control.teachers import changes_view, extra_calls_view, noise_view, probes_view
 from ledger.artifacts import Manifest
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
@@ -169,11 +169,11 @@ def _slices(
     session: Session, control: Control, task: TaskSection, stages: TaskStages, rows: list[StudentRow]
 ) -> list[dict[str, Any]]:
     """One line for each slice of each student that answers: at its gate, over its life, and lately."""
-    lines = []
+    lines, noise = [], noise_view(session, task)
     for row in rows:
         if row.artifact in stages.answering:
             lines.extend(_slice_lines(session, control, task, row))
-    return lines
+    return [line | {"teacher_again": noise.get(line["slice"])} for line in lines]
 
 
 def _rules(session: Session, task: TaskSection) -> list[dict[str, Any]]:

@@ -7,11 +7,19 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlmodel import select
 
+from ledger.clock import now_us
+from ledger.configuration import load
+from ledger.control_file import open_control_file, transaction
 from ledger.exchange_file import exchange_path, reading
 from ledger.extra_calls import Purpose, used
 from ledger.probe_replies import ProbeReply, replies_after
 from ledger.probe_set import kept_set, probes_path
+from ledger.tables import TeacherChangeRow
+from monitor.cycle import run_cycle
+from monitor.probe_watch import ProbeWatch
+from monitor.teacher_watch import probe_watch
 from tests.gateway.running import Running, ended, gateway, start_gateway, start_gateway_on, wait_until
 from tests.gateway.teachers import entries_of, serving
 
@@ -93,8 +101,8 @@ def test_early_requests_are_drawn_and_asked_again_and_again(
     with gateway(tmp_path, url, **DRAWN) as process:
         draw(process, *TEXTS)
         wait_until(lambda: len(replies(tmp_path)) >= 7)
-        sent = len(process.exchanges())
         accounts = process.settled()
+        sent = len(process.exchanges())
         assert (accounts["requests"], accounts["recorded"]) == (sent, sent)
         assert process.metrics()['stillgate_extra_calls_total{purpose="probe",task="desk"}'] >= 7
     assert probed_texts(tmp_path) == set(TEXTS)
@@ -135,7 +143,7 @@ def test_a_killed_gateway_goes_on_with_the_same_set(
     with ended(process):
         draw(process, *TEXTS)
         frozen = kept_set(tmp_path, "desk")
-        wait_until(lambda: len(replies(tmp_path)) == 1)
+        wait_until(lambda: len(replies(tmp_path)) >= 1)
         process.kill()
         changing.version = "2"
     again = start_gateway_on(tmp_path, tmp_path / "stillgate.toml", process.port, process.operations_port)
@@ -181,3 +189,32 @@ def test_a_teacher_that_fails_leaves_a_reason(tmp_path: Path) -> None:
         wait_until(lambda: len(replies(tmp_path)) >= 1)
     (reply, *_) = replies(tmp_path)
     assert (reply.failure, reply.observations) == ("upstream_unreachable", ())
+
+
+def test_a_teacher_that_changes_is_found_by_the_monitor(
+    changing: ChangingTeacher, url: str, tmp_path: Path
+) -> None:
+    """The real gateway asks, a real tick folds: nothing while the teacher is the same, one change when it is not."""
+    texts = [f"billing {number}" for number in range(12)]
+    (tmp_path / "probes.jsonl").write_text("".join(f'{{"inputs": "{text}"}}\n' for text in texts))
+    engine = open_control_file(tmp_path)
+    try:
+        with gateway(tmp_path, url, **settings(f'file = "probes.jsonl"\n{QUICK}', per_day=10**6)):
+            configuration = load(tmp_path / "stillgate.toml")
+
+            def watch() -> ProbeWatch | None:
+                run_cycle(engine, configuration, now_us())
+                with transaction(engine) as session:
+                    return probe_watch(session, "desk")
+
+            def changes() -> list[str]:
+                watch()
+                with transaction(engine) as session:
+                    return list(session.exec(select(TeacherChangeRow.kind)))
+
+            wait_until(lambda: (seen := watch()) is not None and seen.detector is not None)
+            assert changes() == []
+            changing.answer = dict.fromkeys(texts, "other")
+            wait_until(lambda: changes() == ["answers"], seconds=40)
+    finally:
+        engine.dispose()
