@@ -92,21 +92,7 @@ class GatewayProcess:
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
         self._pools = Pools()
-        self._extra_calls = ExtraCalls(directory)
-        self._audits, self._seconds = (
-            Audits(
-                purpose,
-                self._recorder,
-                section.record_body_bytes,
-                self._extra_calls,
-                partial(self._extra_call_dropped, purpose),
-            )
-            for purpose in (Purpose.AUDIT, Purpose.SECOND)
-        )
-        self._second_askings = SecondAskings(section.name, sampling_key(directory), self._seconds)
-        self._probing = Probing(
-            directory, section.name, self._extra_calls, self._probe_record, section.record_body_bytes
-        )
+        self._prepare_extra_calls(section, directory)
         self._arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
@@ -115,15 +101,14 @@ class GatewayProcess:
             self._metrics,
             lambda: self._stages.snapshot,
         )
-        routes = routes_of(configuration, self._pools)
+        self._routes = routes_of(configuration, self._pools)
         self._shadowing = Shadowing(
-            configuration, routes, self._student, self._recorder, self._shadow_dropped
+            configuration, self._routes, self._student, self._recorder, self._shadow_dropped
         )
         self._tracing = tracing_of(section)
-        self._routes = routes
         self._app = Gateway(
             section,
-            routes,
+            self._routes,
             self._arm,
             self._recorder,
             self._metrics,
@@ -139,6 +124,24 @@ class GatewayProcess:
         self._ready = False
         self._stopping = asyncio.Event()
         self._started = False
+
+    def _prepare_extra_calls(self, section: GatewaySection, directory: Path) -> None:
+        """Whoever asks the teacher beside its callers."""
+        self._extra_calls = ExtraCalls(directory)
+        self._audits, self._seconds = (
+            Audits(
+                purpose,
+                self._recorder,
+                section.record_body_bytes,
+                self._extra_calls,
+                partial(self._extra_call_dropped, purpose),
+            )
+            for purpose in (Purpose.AUDIT, Purpose.SECOND)
+        )
+        self._second_askings = SecondAskings(section.name, sampling_key(directory), self._seconds)
+        self._probing = Probing(
+            directory, section.name, self._extra_calls, self._probe_record, section.record_body_bytes
+        )
 
     def start(self) -> None:
         """Raises StoreTaken or SchemaTooNew."""

@@ -1,7 +1,7 @@
 """Metrics of what the teacher is asked beside its callers' requests, and of what that shows of it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,6 +17,7 @@ from ledger.teacher_changes import ChangeKind
 from monitor.intervals import confidence_sequence
 from monitor.probe_watch import Compared, ProbeWatch, log_threshold
 from monitor.reports import INTERVAL_ALPHA, merged_sums
+from monitor.sums import SliceSums
 from monitor.teacher_watch import probe_watch
 
 
@@ -124,11 +125,15 @@ def noise_metrics(session: Session, configuration: Configuration, most: int) -> 
     highs = GaugeMetricFamily("stillgate_teacher_noise_high_ratio", text, labels=labels)
     for task in configuration.task:
         found = merged_sums(session, task.name, TEACHER_AGAIN)
-        ranked = sorted(found, key=lambda name: (name != OVERALL, -found[name].pairs, name))
-        for name in ranked[:most]:
+        for name in _ranked(found)[:most]:
             sums = found[name]
             low, high = confidence_sequence(sums.pairs - sums.agreements, sums.pairs, INTERVAL_ALPHA)
             values = (pairs, sums.pairs), (noise, 1 - sums.fidelity), (lows, low), (highs, high)
             for gauge, value in values:
                 gauge.add_metric([task.name, name], value)
     yield from (pairs, noise, lows, highs)
+
+
+def _ranked(found: Mapping[str, SliceSums]) -> list[str]:
+    """The overall slice first, then those with most pairs."""
+    return sorted(found, key=lambda name: (name != OVERALL, -found[name].pairs, name))
