@@ -4,6 +4,7 @@ for anything else."""
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.amending import amended
@@ -41,10 +42,12 @@ class Gateway:
         metrics: Metrics,
         tracing: "Tracing | None" = None,
         commits: Commits | None = None,
+        answered: Callable[[Passage, Request], None] | None = None,
     ) -> None:
         self.in_flight = 0
         self._soon = asyncio.get_running_loop().call_soon
         self._commits = commits  # where responses wait for them
+        self._answered = answered  # told of a request that the teacher has answered, that must not be held up
         self._name, self._pseudonym = section.name, b"stillgate-" + section.name.encode()
         self._arm, self._tracing = arm, tracing
         self.obey(section, routes)
@@ -111,6 +114,7 @@ class Gateway:
 
     async def _relay(self, passage: Passage, request: Request, send: Send) -> None:
         route = passage.route
+        asked = request
         request, send = amended(passage, request, send)
         fields = request.head.upstream
         if self._tracing is not None and passage.span is not None:
@@ -139,6 +143,8 @@ class Gateway:
             passage.outcome = await self._stream(passage, response, send)
         finally:
             response.close()
+        if self._answered is not None:
+            self._answered(passage, asked)
         return None
 
     async def _stream(self, passage: Passage, response: Response, send: Send) -> Outcome:

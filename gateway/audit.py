@@ -1,27 +1,29 @@
-"""Audits: the teacher is asked off the path about a drawn share of what the student has served."""
+"""Asking the teacher off the path about requests of callers: audits of what a student has served, second askings."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.captured import Body, CapturedAudit
 from gateway.dialects.dialect import Asked
-from gateway.headers import header
+from gateway.extra_calls import ExtraCalls
 from gateway.record import Recorder
 from gateway.routes import Route
-from gateway.upstream import Failure, Response, ask_teacher
+from gateway.whole_reply import NoReply, ask_whole
 from ledger.clock import now_us
-from ledger.exchange import Outcome
+from ledger.extra_calls import Purpose
 
-MAX_OUTSTANDING = 32  # requests to the teacher at a time; above it audits are dropped
+# requests to the teacher at a time; above it they are dropped
+MOST_OUTSTANDING = {Purpose.AUDIT: 32, Purpose.SECOND: 4}
 
 
 class AuditDrop(StrEnum):
-    """Why an audit that was drawn got no answer."""
+    """Why an audit or a second asking that was drawn got no answer."""
 
     TOO_MANY = "too_many"
+    DAILY_CEILING = "daily_ceiling"  # extra_calls.per_day is used up
+    UNCOUNTED = "uncounted"  # the day's count of extra calls cannot be written
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     TEACHER_ERROR = "teacher_error"  # a status other than 2xx, or a body that broke off or is too large
@@ -41,24 +43,27 @@ class AuditRequest:
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    share: float = 1.0  # probability with which it was drawn, where its exchange does not tell
 
 
 class Audits:
-    """Lives in the event loop."""
+    """Extra calls of one purpose; lives in the event loop."""
 
     def __init__(
         self,
+        purpose: Purpose,
         recorder: Recorder,
         body_limit: int,
+        extra_calls: ExtraCalls,
         on_drop: Callable[[str], None],
     ) -> None:
-        self._recorder, self._body_limit = recorder, body_limit
-        self._on_drop = on_drop
+        self._purpose, self._recorder, self._body_limit = purpose, recorder, body_limit
+        self._extra_calls, self._on_drop = extra_calls, on_drop
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, request: AuditRequest) -> None:
         """Ask the teacher, unless too many are being asked already."""
-        if len(self._tasks) >= MAX_OUTSTANDING:
+        if len(self._tasks) >= MOST_OUTSTANDING[self._purpose]:
             self._on_drop(AuditDrop.TOO_MANY)
             return
         task = asyncio.create_task(self._audit(request))
@@ -74,35 +79,28 @@ class Audits:
                 task.cancel()
 
     async def _audit(self, request: AuditRequest) -> None:
-        started = time.perf_counter_ns()
-        response = await ask_teacher(
-            request.route.upstream, request.method, request.target, request.headers, request.body
+        refusal = await self._extra_calls.take(request.route.task, self._purpose)
+        if refusal is not None:
+            self._on_drop(refusal)
+            return
+        reply = await ask_whole(
+            request.route.upstream,
+            (request.method, request.target, request.headers, request.body),
+            self._body_limit,
         )
-        if isinstance(response, Failure):
-            self._on_drop(response.outcome)
+        if isinstance(reply, NoReply):
+            self._on_drop(reply)
             return
-        body = await self._read(response)
-        if body is None or not 200 <= response.status < 300:
-            self._on_drop(AuditDrop.TEACHER_ERROR)
-            return
-        encoding = (header(response.headers, b"content-encoding") or b"").decode("latin-1")
-        latency_us = (time.perf_counter_ns() - started) // 1000
         answer = CapturedAudit(
-            request.sequence, request.route, request.asked, Body(body), encoding, now_us(), latency_us
+            request.sequence,
+            request.route,
+            request.asked,
+            Body(reply.body),
+            reply.encoding,
+            now_us(),
+            reply.latency_us,
+            self._purpose,
+            request.share,
         )
         if not self._recorder.put_audit(answer):
             self._on_drop(AuditDrop.RECORD_QUEUE_FULL)
-
-    async def _read(self, response: Response) -> bytes | None:
-        """The whole body, or None if it broke off or is larger than what is kept."""
-        chunks, size = [], 0
-        while not response.at_end:
-            chunk = await response.next_chunk()
-            if isinstance(chunk, Outcome):
-                return None
-            size += len(chunk)
-            if size > self._body_limit:
-                response.close()
-                return None
-            chunks.append(chunk)
-        return b"".join(chunks)

@@ -10,6 +10,7 @@ from gateway.encoding import decode_body, is_known
 from gateway.routes import NO_TASK, Route
 from ledger.exchange import (
     TEACHER,
+    TEACHER_AGAIN,
     Answer,
     Arm,
     Exchange,
@@ -20,6 +21,7 @@ from ledger.exchange import (
     Unpaired,
     exchange_id,
 )
+from ledger.extra_calls import Purpose
 from ledger.observation import Observation
 
 MAX_FORM_BYTES = 64 * 1024  # of a reply that is kept for the student's to look like it
@@ -87,7 +89,7 @@ class Captured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CapturedAudit:
-    """The teacher's reply about a request that the student had served."""
+    """The teacher's reply off the path: about a request that the student had served, or a second one of its own."""
 
     sequence: int
     route: Route
@@ -96,6 +98,8 @@ class CapturedAudit:
     content_encoding: str
     answered_at_us: int
     latency_us: int
+    purpose: Purpose = Purpose.AUDIT
+    share: float = 1.0  # with which it was drawn, where the exchange does not tell
 
     @property
     def size(self) -> int:
@@ -168,11 +172,13 @@ def build_unparsed(gateway: str, captured: Captured) -> Built:
 
 def build_audit(audit: CapturedAudit) -> Answer | None:
     """The teacher's answer, or None if its reply cannot be read."""
-    answered = _read_reply(audit.route, audit.asked, audit.response, audit.content_encoding)
-    if not isinstance(answered, _Answered):
+    said = observations_in(audit.route, audit.asked, audit.response, audit.content_encoding)
+    if said is None:
         return None
+    is_audit = audit.purpose is Purpose.AUDIT
+    responder, origin = (TEACHER, Origin.AUDIT) if is_audit else (TEACHER_AGAIN, Origin.SECOND)
     return Answer(
-        audit.sequence, TEACHER, Origin.AUDIT, audit.answered_at_us, audit.latency_us, answered.observations
+        audit.sequence, responder, origin, audit.answered_at_us, audit.latency_us, said, audit.share
     )
 
 
@@ -216,6 +222,14 @@ def _read_reply(route: Route, asked: Asked, response: Body, encoding: str) -> _A
         return observations
     exemplary = len(body) <= MAX_FORM_BYTES and not any(said.error for said in observations)
     return _Answered(observations, body if exemplary else None)
+
+
+def observations_in(
+    route: Route, asked: Asked, response: Body, encoding: str
+) -> tuple[Observation, ...] | None:
+    """What a reply says to a request; None if it cannot be read."""
+    answered = _read_reply(route, asked, response, encoding)
+    return answered.observations if isinstance(answered, _Answered) else None
 
 
 def _inline_answer(sequence: int, inline: Inline) -> Answer:

@@ -8,7 +8,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, product
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -19,6 +19,7 @@ from gateway.record import Accounting
 from gateway.shadow import ShadowDrop
 from gateway.upstream import UpstreamOutcome
 from ledger.exchange import Fallback, Outcome, ServedBy, Unpaired
+from ledger.extra_calls import Purpose, Refusal
 from ledger.stages import Stage
 
 # From a static reply on the same host to a teacher that takes its whole first-byte time.
@@ -58,6 +59,8 @@ class Gauges:
     coverage: Coverage
     providers: Mapping[str, Sequence[str]]  # artifact -> what the student process says it runs on
     refused: Mapping[str, int]  # requests that never reached the application, by reason
+    extra_calls: Mapping[tuple[str, Purpose], int]  # by task
+    extra_calls_refused: Mapping[tuple[str, Purpose, Refusal], int]  # by task
 
 
 class Durations:
@@ -98,6 +101,11 @@ class Metrics:
         self.shadow_dropped = self._by_reason("shadow_dropped", text, ShadowDrop)
         self.audits = self._counter("audits", "Teacher's answers about requests that the student served.")
         self.audits_dropped = self._by_reason("audits_dropped", "Audits drawn that got no answer.", AuditDrop)
+
+        text = "The teacher's second answers about requests that it had answered."
+        self.seconds = self._counter("second_askings", text)
+        text = "Second askings drawn that got no answer."
+        self.seconds_dropped = self._by_reason("second_askings_dropped", text, AuditDrop)
 
     def read_gauges_from(self, source: Callable[[], Gauges]) -> None:
         self.registry.register(_OnRequest(self, source))
@@ -142,6 +150,7 @@ class _OnRequest:
         yield _gauge("shadow_queue_inputs", "Inputs that wait for the student.", gauges.shadow_queue_inputs)
         yield from _stages(gauges)
         yield from _upstreams(gauges.upstreams)
+        yield from _extra_calls(gauges)
         yield from _coverage(gauges.coverage)
         yield _providers(gauges.providers)
         text = "When the configuration that is obeyed was read."
@@ -206,6 +215,21 @@ def _upstreams(accounts: Sequence[UpstreamAccount]) -> Iterator[Metric]:
     yield requests
     yield connections
     yield breaker
+
+
+def _extra_calls(gauges: Gauges) -> Iterator[Metric]:
+    """Every series from the start, like those of other reasons."""
+    text = "Calls to the teacher that no caller asked for, by what they are for."
+    made = CounterMetricFamily("stillgate_extra_calls", text, labels=["task", "purpose"])
+    text = "Calls to the teacher that its task's daily ceiling, or its uncountable day, kept from being made."
+    refused = CounterMetricFamily("stillgate_extra_calls_refused", text, labels=["task", "purpose", "reason"])
+    for task, purpose in product(gauges.tasks, Purpose):
+        made.add_metric([task, purpose], gauges.extra_calls.get((task, purpose), 0))
+        for reason in Refusal:
+            count = gauges.extra_calls_refused.get((task, purpose, reason), 0)
+            refused.add_metric([task, purpose, reason], count)
+    yield made
+    yield refused
 
 
 def _coverage(coverage: Coverage) -> Iterator[Metric]:

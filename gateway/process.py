@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,18 @@ from gateway.arm import StudentArm
 from gateway.audit import AuditDrop, Audits
 from gateway.durability import DURABILITIES
 from gateway.erasing import Erasing
+from gateway.extra_calls import ExtraCalls
 from gateway.metrics import Gauges, Metrics, UpstreamAccount
 from gateway.operations import Operations
+from gateway.passage import Passage, Request
+from gateway.probe_record import ProbeRecord
+from gateway.probing import Probing
 from gateway.record import Recorder, RecorderLimits
 from gateway.reload import Reload
 from gateway.retention import Retention
 from gateway.routes import routes_of
+from gateway.sampling import sampling_key
+from gateway.second_asking import SecondAskings
 from gateway.server import Server, limits_of
 from gateway.shadow import ShadowDrop
 from gateway.shadowing import Shadowing
@@ -30,6 +37,7 @@ from gateway.writer import Committed
 from ledger.collector import calm_collector
 from ledger.configuration import Configuration, GatewaySection
 from ledger.exchange import Origin
+from ledger.extra_calls import Purpose
 from student.client import StudentClient
 from student.wire import socket_path
 
@@ -70,6 +78,7 @@ class GatewayProcess:
         self._metrics = Metrics()
         limits = RecorderLimits(section.record_queue_count, section.record_queue_bytes)
         durability = DURABILITIES[section.durability]
+        self._probe_record = ProbeRecord()
         self._recorder = Recorder(
             directory,
             section.name,
@@ -77,13 +86,13 @@ class GatewayProcess:
             self._committed_in_thread,
             durability,
             section.ballast_bytes,
-            [self._retention(), Erasing(lambda: self._stages.snapshot.erasures)],
+            [self._retention(), Erasing(lambda: self._stages.snapshot.erasures), self._probe_record],
         )
         self._commits = Commits() if durability.awaited else None
         self._stages = StageWatcher(configuration)
         self._student = StudentClient(socket_path(directory))
         self._pools = Pools()
-        self._audits = Audits(self._recorder, section.record_body_bytes, self._audit_dropped)
+        self._prepare_extra_calls(section, directory)
         self._arm = StudentArm(
             self._student,
             configuration.student.inline_deadline_seconds,
@@ -92,13 +101,20 @@ class GatewayProcess:
             self._metrics,
             lambda: self._stages.snapshot,
         )
-        routes = routes_of(configuration, self._pools)
+        self._routes = routes_of(configuration, self._pools)
         self._shadowing = Shadowing(
-            configuration, routes, self._student, self._recorder, self._shadow_dropped
+            configuration, self._routes, self._student, self._recorder, self._shadow_dropped
         )
         self._tracing = tracing_of(section)
         self._app = Gateway(
-            section, routes, self._arm, self._recorder, self._metrics, self._tracing, self._commits
+            section,
+            self._routes,
+            self._arm,
+            self._recorder,
+            self._metrics,
+            self._tracing,
+            self._commits,
+            self._answered,
         )
         self._certificate = certificate_of(section)
         self._server = Server(self._app, limits_of(section), section.trusted_proxies, self._certificate)
@@ -109,11 +125,30 @@ class GatewayProcess:
         self._stopping = asyncio.Event()
         self._started = False
 
+    def _prepare_extra_calls(self, section: GatewaySection, directory: Path) -> None:
+        """Whoever asks the teacher beside its callers."""
+        self._extra_calls = ExtraCalls(directory)
+        self._audits, self._seconds = (
+            Audits(
+                purpose,
+                self._recorder,
+                section.record_body_bytes,
+                self._extra_calls,
+                partial(self._extra_call_dropped, purpose),
+            )
+            for purpose in (Purpose.AUDIT, Purpose.SECOND)
+        )
+        self._second_askings = SecondAskings(section.name, sampling_key(directory), self._seconds)
+        self._probing = Probing(
+            directory, section.name, self._extra_calls, self._probe_record, section.record_body_bytes
+        )
+
     def start(self) -> None:
         """Raises StoreTaken or SchemaTooNew."""
         self._recorder.start()
         self._stages.start()
         self._shadowing.start()
+        self._probing.obey(self._routes.by_path.values(), self._reload.configuration.retention.days)
         self._started = True
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
@@ -137,7 +172,8 @@ class GatewayProcess:
         await side.drain(CANCELLED_SECONDS)
 
     async def stop(self) -> None:
-        await self._audits.close(CANCELLED_SECONDS)
+        await self._probing.close()
+        await asyncio.gather(*(one.close(CANCELLED_SECONDS) for one in (self._audits, self._seconds)))
         await self._shadowing.close()
         await self._student.close()
         self._pools.close()
@@ -175,6 +211,8 @@ class GatewayProcess:
         self._app.obey(configuration.gateway, routes)
         self._server.obey(limits_of(configuration.gateway), configuration.gateway.trusted_proxies)
         self._shadowing.obey(configuration, routes)
+        self._routes = routes
+        self._probing.obey(routes.by_path.values(), configuration.retention.days)
         self._arm.deadline_seconds = configuration.student.inline_deadline_seconds
         self._stages.obey(configuration)
         self._pools.keep({task.teacher for task in configuration.task})
@@ -207,14 +245,21 @@ class GatewayProcess:
         origins = [answer.origin for answer in committed.answers]
         self._metrics.shadow_answers.inc(origins.count(Origin.SHADOW))
         self._metrics.audits.inc(origins.count(Origin.AUDIT))
-        if committed.unreadable_audits:
-            self._metrics.audits_dropped.labels(AuditDrop.UNREADABLE).inc(committed.unreadable_audits)
+        self._metrics.seconds.inc(origins.count(Origin.SECOND))
+        for one in committed.unreadable:
+            self._extra_call_dropped(one.purpose, AuditDrop.UNREADABLE)
+
+    def _answered(self, passage: Passage, request: Request) -> None:
+        """The teacher has answered a caller."""
+        self._probing.offer(passage, request)
+        self._second_askings.offer(passage, request)
 
     def _shadow_dropped(self, reason: ShadowDrop, count: int) -> None:
         self._metrics.shadow_dropped.labels(reason).inc(count)
 
-    def _audit_dropped(self, reason: str) -> None:
-        self._metrics.audits_dropped.labels(reason).inc()
+    def _extra_call_dropped(self, purpose: Purpose, reason: str) -> None:
+        counter = self._metrics.audits_dropped if purpose is Purpose.AUDIT else self._metrics.seconds_dropped
+        counter.labels(reason).inc()
 
     def _gauges(self) -> Gauges:
         snapshot, section = self._stages.snapshot, self._reload.configuration.gateway
@@ -238,6 +283,8 @@ class GatewayProcess:
             self._shadowing.coverage,
             snapshot.providers,
             self._server.refused,
+            self._extra_calls.made,
+            self._extra_calls.refused,
         )
 
     def _upstreams(self) -> tuple[UpstreamAccount, ...]:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.ballast import primary_code
 from ledger.clock import now_us
 from ledger.exchange_file import ANSWER_NAMES, EXCHANGE_NAMES, ExchangeFile, read_answer, read_exchange
+from ledger.probe_replies import PROBE_REPLY_NAMES, read_reply
 
 ROWS_A_TRANSACTION = 1000
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -56,6 +57,7 @@ def salvage(aside: Path, into: ExchangeFile) -> Salvaged:
         broken.execute("PRAGMA writable_schema = ON")  # lets SQLite read a file shorter than it says it is
         exchanges = _copy(broken, into, "exchange", EXCHANGE_NAMES, "sequence", read_exchange)
         _copy(broken, into, "answer", ANSWER_NAMES, "number", read_answer)
+        _copy(broken, into, "probe_reply", PROBE_REPLY_NAMES, "number", read_reply)
         losses, removals, blocks, reports, erased = (_all(broken, query) for query in _TELLING)
         with into.transaction() as connection:
             connection.executemany(

@@ -59,7 +59,7 @@ class Committed:
 
     built: Sequence[Built]
     answers: Sequence[Answer]
-    unreadable_audits: int
+    unreadable: Sequence[CapturedAudit]  # whose reply the dialect could not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +152,16 @@ class Writer:
     def _write_group(self, entries: Sequence[Entry]) -> None:
         built = [one for one in entries if isinstance(one, Built)]
         built += [self._build(one) for one in entries if isinstance(one, Captured)]
-        audits = [build_audit(one) for one in entries if isinstance(one, CapturedAudit)]
+        audits = [(one, build_audit(one)) for one in entries if isinstance(one, CapturedAudit)]
         answers = [one.inline for one in built if one.inline is not None]
-        answers += [answer for answer in audits if answer is not None]
+        answers += [answer for _, answer in audits if answer is not None]
         answers += [one for one in entries if isinstance(one, Answer)]
         refused = self._write(built, answers)
         self._count(entries, len(built), None if refused is None else len(refused))
         if refused is not None:
             written = [one for one in built if one.exchange.sequence not in refused] if refused else built
-            self._on_committed(Committed(written, answers, audits.count(None)))
+            unreadable = [one for one, answer in audits if answer is None]
+            self._on_committed(Committed(written, answers, unreadable))
 
     def _count(self, entries: Sequence[Entry], exchanges: int, refused: int | None) -> None:
         """The group is in the file but for `refused`, or was given up where that is None."""

@@ -34,7 +34,7 @@ class Answered(NamedTuple):
     """An answer beside its exchange. `observations`, `attributes`, the inputs' and `teacher` are JSON text."""
 
     number: int  # order of arrival
-    responder: str  # artifact id, or TEACHER
+    responder: str  # artifact id, TEACHER or TEACHER_AGAIN
     origin: str
     observations: str
     sequence: int
@@ -56,6 +56,7 @@ class Answered(NamedTuple):
 
     @property
     def is_live_student(self) -> bool:
+        """Compared with the teacher: a student's, or the teacher's own second answer."""
         return self.responder != TEACHER and self.origin != Origin.REPLAY
 
 

@@ -23,7 +23,7 @@ class VoidCause(StrEnum):
 
     ALARM = "alarm"  # the slice has drifted: what was proven is about another traffic
     AUDIT = "audit"  # pairs above the threshold refute the certified disagreement
-    TEACHER_CHANGED = "teacher_changed"  # certified against a version that no longer answers
+    TEACHER_CHANGED = "teacher_changed"  # certified against a version that no longer answers, or answers anew
     EXPIRED = "expired"  # older than fallback.certificate_days
 
 

@@ -1,5 +1,6 @@
 """stillgate.toml: every setting, its unit, its default, and what is said when it is wrong."""
 
+import math
 import re
 import socket
 import tomllib
@@ -429,6 +430,35 @@ class FallbackSection(Section):
     student_cost: Share = 0.0  # of one answer of the student, in answers of the teacher
 
 
+class ExtraCallsSection(Section):
+    """Calls to the teacher that no caller asked for: audits, probes, second askings."""
+
+    per_day: int = Field(
+        10_000, ge=0, le=10_000_000
+    )  # of all gateways together, by UTC; above it none is made
+    second_share: Share = (
+        0.0  # of requests that the teacher is asked twice: how often it disagrees with itself
+    )
+
+
+class ProbeSection(Section):
+    """Frozen requests that the teacher gets again and again, to see whether it has changed."""
+
+    file: Path | None = (
+        None  # bodies of requests, one JSON document a line; relative to the file. None: drawn
+    )
+    requests: int = Field(50, ge=1, le=500)  # to draw from early traffic
+    every_hours: float = Field(6, gt=0, le=720)  # one pass through all of them, spread evenly
+    tolerance: Share = 0.05  # changed answers below this margin above the teacher's own noise are no change
+    false_changes_per_year: float = Field(0.1, gt=0)  # expected at most so many
+    fingerprint_header: FieldName | None = None  # response header; openai-chat: default system_fingerprint
+    on_fingerprint: Literal["record", "void"] = "record"  # a fingerprint never seen: certificates stay, or go
+
+    @property
+    def passes_per_day(self) -> float:
+        return 24 / self.every_hours
+
+
 class ShadowSection(Section):
     share: Share = 1.0  # of recorded exchanges that students answer off the path, drawn by a keyed hash
 
@@ -520,6 +550,8 @@ class TaskSection(Section):
     verdict: VerdictSection = VerdictSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
     shadow: ShadowSection = ShadowSection.model_construct()
+    extra_calls: ExtraCallsSection = ExtraCallsSection.model_construct()
+    probe: ProbeSection | None = None
     remote_student: RemoteStudentSection | None = None
     licence: LicenceSection | None = None
     governance: GovernanceSection
@@ -531,6 +563,7 @@ class TaskSection(Section):
             if twice:
                 raise ValueError(f"{what} must differ from one another; {twice} stand there twice")
         self._check_subject()
+        self._check_probe()
         self._check_dialect()
         self._check_slices()
         return self
@@ -556,6 +589,21 @@ class TaskSection(Section):
             raise ValueError(
                 f"capture.subject_header = {self.capture.subject_header!r} is the header of a slice rule too, whose"
                 " values are stored and measured as they come; name another header in one of them"
+            )
+
+    def _check_probe(self) -> None:
+        if self.probe is None or self.probe.file is not None:
+            return
+        if self.capture.inputs != "text":
+            raise ValueError(
+                f"task {self.name!r}: probes are drawn from stored requests, and capture.inputs ="
+                f' "{self.capture.inputs}" stores none; declare them with probe.file'
+            )
+        calls = math.ceil(self.probe.requests * self.probe.passes_per_day)
+        if calls > self.extra_calls.per_day:
+            raise ValueError(
+                f"task {self.name!r}: {self.probe.requests} probes every {self.probe.every_hours:g} hours are {calls}"
+                f" calls a day, and extra_calls.per_day = {self.extra_calls.per_day}; raise it, or probe less"
             )
 
     def _check_dialect(self) -> None:
@@ -656,6 +704,7 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
         task.model_copy(
             update={
                 "teacher": _with_absolute_files(task.teacher, folder),
+                "probe": _with_absolute_probes(task.probe, folder),
                 "candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate),
             }
         )
@@ -667,6 +716,12 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
     webhooks = tuple(_with_absolute_secret(webhook, folder) for webhook in configuration.webhook)
     parts = {"deployment": deployment, "gateway": gateway, "task": tasks, "webhook": webhooks}
     return configuration.model_copy(update=parts)
+
+
+def _with_absolute_probes(probe: ProbeSection | None, folder: Path) -> ProbeSection | None:
+    if probe is None or probe.file is None:
+        return probe
+    return probe.model_copy(update={"file": (folder / probe.file).resolve()})
 
 
 def _with_absolute_secret(webhook: WebhookSection, folder: Path) -> WebhookSection:

@@ -13,7 +13,15 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlmodel import Session
 
 from ledger.schema import m001_initial, migrate
-from ledger.tables import CertifiedSliceRow, ErasedRows, ErasureRow, SliceRuleRow, control_metadata
+from ledger.tables import (
+    CertifiedSliceRow,
+    ErasedRows,
+    ErasureRow,
+    ProbeWatchRow,
+    SliceRuleRow,
+    TeacherChangeRow,
+    control_metadata,
+)
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another one's short transaction
 
@@ -34,7 +42,19 @@ def m004_certified_slices(connection: Connection) -> None:
     CertifiedSliceRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
-MIGRATIONS = (m001_initial(control_metadata), m002_erasures, m003_slice_rules, m004_certified_slices)
+def m005_teacher_changes(connection: Connection) -> None:
+    """What probes show of the teacher. A new file has the tables already."""
+    for table in (ProbeWatchRow, TeacherChangeRow):
+        table.__table__.create(connection, checkfirst=True)  # type: ignore[union-attr]
+
+
+MIGRATIONS = (
+    m001_initial(control_metadata),
+    m002_erasures,
+    m003_slice_rules,
+    m004_certified_slices,
+    m005_teacher_changes,
+)
 
 
 def control_path(data_directory: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ledger.observation import Observation
 
 TEACHER = "teacher"  # the responder of an audit answer; a student's answer names its artifact instead
+TEACHER_AGAIN = "teacher_again"  # the responder of a second answer: it is compared as a student's is
 
 
 class Outcome(StrEnum):
@@ -79,6 +80,7 @@ class Origin(StrEnum):
     SHADOW = "shadow"  # after the response had left
     INLINE = "inline"  # in front of the caller, whether it was served or not
     AUDIT = "audit"  # the teacher, asked off the path about a request that the student served
+    SECOND = "second"  # the teacher once more, asked off the path about a request that it had answered
     REPLAY = "replay"  # off line, over past exchanges
 
 
@@ -117,7 +119,7 @@ class Answer(NamedTuple):
     """One responder's observations for every input of one exchange."""
 
     exchange_sequence: int
-    responder: str  # artifact id, or TEACHER
+    responder: str  # artifact id, TEACHER or TEACHER_AGAIN
     origin: Origin
     answered_at_us: int
     latency_us: int

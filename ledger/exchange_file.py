@@ -25,6 +25,7 @@ from ledger.tables import (
     ErasedExchange,
     ErasureReport,
     ExchangeRow,
+    ProbeReplyRow,
     Removal,
     exchange_metadata,
 )
@@ -66,12 +67,18 @@ def m005_erasures(connection: Connection) -> None:
         table.__table__.create(connection, checkfirst=True)  # type: ignore[union-attr]
 
 
+def m006_probe_replies(connection: Connection) -> None:
+    """What the teacher said to probes. A new file has the table already."""
+    ProbeReplyRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+
+
 MIGRATIONS = (
     m001_initial(exchange_metadata),
     add_column("answer", "inclusion", "FLOAT NOT NULL DEFAULT 1.0"),
     m003_removals,
     add_column("exchange", "subject", "VARCHAR"),
     m005_erasures,
+    m006_probe_replies,
 )
 
 
@@ -391,7 +398,7 @@ def read_exchange(row: tuple[Any, ...]) -> Exchange:
         inputs=tuple(orjson.loads(row[17])),
         input_words=tuple(orjson.loads(row[18])),
         input_digests=tuple(orjson.loads(row[19])),
-        teacher=_read_observations(row[20]),
+        teacher=read_observations(row[20]),
         subject=row[21],
     )
 
@@ -405,7 +412,7 @@ def read_answer(row: tuple[Any, ...]) -> Answer:
         Origin(origin),
         answered_at_us,
         latency_us,
-        _read_observations(observations),
+        read_observations(observations),
         inclusion,
     )
 
@@ -502,7 +509,7 @@ def _observation_entry(observation: Observation) -> Any:
     return observation.error if observation.probabilities is None else observation.probabilities
 
 
-def _read_observations(text: str) -> tuple[Observation, ...]:
+def read_observations(text: str) -> tuple[Observation, ...]:
     return tuple([_read_observation(entry) for entry in orjson.loads(text)])
 
 

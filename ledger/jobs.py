@@ -19,7 +19,7 @@ class JobCause(StrEnum):
     ALARM = "alarm"
     BY_HAND = "by_hand"
     SCHEDULE = "schedule"  # trigger.every_days have passed since the last one
-    TEACHER_CHANGED = "teacher_changed"  # the newest student learnt from another version than the pinned one
+    TEACHER_CHANGED = "teacher_changed"  # the newest student learnt from another version, or before a change
 
 
 class JobStatus(StrEnum):

@@ -5,6 +5,7 @@ together when their neighbours go, and leaves stale copies between them that `se
 """
 
 import secrets
+import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -141,6 +142,16 @@ def erased_inputs(paths: Iterable[Path], token: str) -> list[ErasedInput]:
                 for digest in orjson.loads(digests):
                     first[digest] = min(started_at_us, first.get(digest, started_at_us))
     return [ErasedInput(digest, started_at_us) for digest, started_at_us in first.items()]
+
+
+def unerased(connection: sqlite3.Connection, sequences: Iterable[int]) -> set[int]:
+    """Those of these exchanges that are in the file, with what they said."""
+    query = (
+        "SELECT sequence FROM exchange WHERE sequence IN (SELECT value FROM json_each(?))"
+        f" AND input_digests NOT LIKE '[\"{ERASED}%'"
+    )
+    asked = orjson.dumps(list(sequences)).decode()
+    return {sequence for (sequence,) in connection.execute(query, (asked,))}
 
 
 def digests_in_record(paths: Iterable[Path], task: str, digests: Iterable[str]) -> set[str]:

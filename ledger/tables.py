@@ -68,6 +68,24 @@ class AnswerRow(ExchangeFileTable, table=True):
     inclusion: float = Field(default=1.0, sa_column_kwargs={"server_default": "1.0"})
 
 
+class ProbeReplyRow(ExchangeFileTable, table=True):
+    """ledger.probe_replies.ProbeReply; `number` is the order of arrival, which the monitor's cursor follows."""
+
+    __tablename__ = "probe_reply"
+    __table_args__ = (Index("probe_reply_of_set", "task", "probe_set"),)
+    number: int | None = Field(default=None, primary_key=True)
+    task: str
+    probe_set: str
+    probe: int
+    pass_at_us: int
+    asked_at_us: int
+    latency_us: int
+    version: str | None
+    fingerprint: str | None
+    failure: str | None
+    observations: str
+
+
 class SequenceBlock(ExchangeFileTable, table=True):
     """The sequence numbers of one run of the gateway; one still open at start belongs to a killed run."""
 
@@ -301,6 +319,29 @@ class CertifiedSliceRow(ControlFileTable, table=True):
     cause: str | None = None  # ledger.certificates.VoidCause
     reason: str | None = None
     state: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # evidence against it and for it
+
+
+class ProbeWatchRow(ControlFileTable, table=True):
+    """What the monitor knows of a task's teacher from its probes: monitor.probe_watch.ProbeWatch."""
+
+    __tablename__ = "probe_watch"
+    task: str = Field(primary_key=True)
+    state: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class TeacherChangeRow(ControlFileTable, table=True):
+    """The teacher changed once, as its probes showed."""
+
+    __tablename__ = "teacher_change"
+    id: int | None = Field(default=None, primary_key=True)
+    task: str = Field(index=True)
+    at_us: int  # when it was seen
+    kind: str  # ledger.teacher_changes.ChangeKind
+    voids: bool  # what was learnt and certified before it
+    before: str | None
+    after: str | None
+    probe_set: str
+    evidence: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
 class CursorRow(ControlFileTable, table=True):

@@ -5,7 +5,7 @@ The cursors move in that transaction, so a monitor killed at any moment neither 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from ledger.cursors import advance_cursor, cursor
 from ledger.exchange_file import exchange_paths
 from ledger.heartbeats import leave_heartbeat
 from ledger.labels import labels_after, remove_labels
-from ledger.tables import AlarmRow, HeartbeatRow
+from ledger.tables import AlarmRow, HeartbeatRow, TeacherChangeRow
+from ledger.teacher_changes import sentence_of
 from monitor.columns import PairColumns
 from monitor.declared_rules import earliest, join, note_earliest, settle
 from monitor.due_jobs import open_due_job
@@ -28,6 +29,7 @@ from monitor.lost_labels import aged_labels
 from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
 from monitor.references import answering_students, certificates, gate_reports
+from monitor.teacher_watch import fold_replies, new_replies
 from monitor.trigger import Stream, tick_mass
 from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
 from monitor.watch import Counts, counts_by_stream, watch
@@ -64,6 +66,7 @@ class CycleReport:
     overflow: Mapping[str, int] = field(default_factory=dict)  # "task/rule" -> pairs counted as its `other`
     alarms: tuple[Alarm, ...] = ()
     voids: tuple[Void, ...] = ()
+    teacher_changes: tuple[str, ...] = ()  # each in a sentence
     joined: tuple[str, ...] = ()  # "task/rule" that has caught up with the past
     catching_up: Mapping[str, float] = field(default_factory=dict)  # "task/rule" -> share of it that is read
     problems: Mapping[str, str] = field(default_factory=dict)  # gateway or student -> why it was skipped
@@ -89,6 +92,7 @@ def run_cycle(
     counts = {task: _counts(read, task) for task in tasks}
     certified = certificates(directory, begun.answering)
     shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
+    replies = new_replies(engine, configuration, files)
     starts = earliest((*read.pairs, *read.past.pairs))
     with transaction(engine) as session:
         if not _is_current(session, begun):
@@ -96,12 +100,16 @@ def run_cycle(
         add_to_rows(session, changes)
         note_earliest(session, starts)
         mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
+        teacher_changes = fold_replies(session, configuration, replies, now_us)
         alarms = _watch(session, configuration, counts, reports, mass, now_us)
         voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
         for task in configuration.task:
             open_due_job(session, task, certified[task.name], now_us)
         _advance(session, begun, read)
-        report = _report(begun, read, alarms, voids, unreadable)
+        report = replace(
+            _report(begun, read, alarms, voids, unreadable),
+            teacher_changes=tuple(map(_told, teacher_changes)),
+        )
         leave_heartbeat(session, PROCESS, _heartbeat(session, report, now_us))
     return report
 
@@ -180,6 +188,10 @@ def _recertify(
         of_task = certified[task.name], shown[task.name]
         voids += recertify(session, task, seconds, *of_task, alarms, mass, now_us)
     return voids
+
+
+def _told(change: TeacherChangeRow) -> str:
+    return f"task {change.task}: {sentence_of(change)}"
 
 
 def _seconds_since_last_tick(session: Session, now_us: int) -> float | None:

@@ -1,10 +1,11 @@
-"""Opens the jobs that no alarm asks for: on a schedule, and for a student that learnt from another teacher version."""
+"""Opens the jobs that no alarm asks for: on a schedule, and for a student that learnt from another teacher."""
 
 from sqlmodel import Session, col, select
 
 from ledger.configuration import TaskSection
 from ledger.jobs import JobCause, create_job, last_finished_job, newest_job, open_job
 from ledger.tables import JobRow, StudentRow
+from ledger.teacher_changes import last_change, sentence_of
 from monitor.recertification import Certificates
 
 DAY_US = 86_400 * 1_000_000
@@ -43,17 +44,16 @@ def _newest(session: Session, artifacts: Certificates) -> StudentRow | None:
 def _teacher_changed(
     session: Session, task: TaskSection, newest: StudentRow, certificates: Certificates
 ) -> tuple[JobCause, str] | None:
-    """Once for each student: a job that fails is not repeated for ever."""
+    """Once for each student and each change that probes show: a job that fails is not repeated for ever."""
+    last, change = newest_job(session, task.name, JobCause.TEACHER_CHANGED), last_change(session, task.name)
+    opened_us = last.opened_at_us if last is not None else 0
     learnt, pinned = certificates[newest.artifact].teacher_epoch, task.teacher.version
-    if learnt == pinned:
-        return None
-    last = newest_job(session, task.name, JobCause.TEACHER_CHANGED)
-    if last is not None and last.opened_at_us > newest.registered_at_us:
-        return None
-    return (
-        JobCause.TEACHER_CHANGED,
-        f"{newest.artifact} learnt from teacher version {learnt}; {pinned} is pinned",
-    )
+    if learnt != pinned and opened_us <= newest.registered_at_us:
+        reason = f"{newest.artifact} learnt from teacher version {learnt}; {pinned} is pinned"
+        return JobCause.TEACHER_CHANGED, reason
+    if change is not None and change.at_us > max(newest.registered_at_us, opened_us):
+        return JobCause.TEACHER_CHANGED, f"since {newest.artifact} was registered, {sentence_of(change)}"
+    return None
 
 
 def _scheduled(

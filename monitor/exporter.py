@@ -30,6 +30,7 @@ from monitor.states import (
     webhook_metrics,
 )
 from monitor.sums import SliceSums
+from monitor.teacher_metrics import extra_call_metrics, noise_metrics, probe_metrics
 from monitor.trigger import log_threshold
 from monitor.watch import read_watched
 
@@ -124,6 +125,9 @@ def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]
     yield from waiting_metrics(session)
     yield from process_metrics(session, configuration)
     yield from webhook_metrics(session)
+    yield from extra_call_metrics(configuration)
+    yield from probe_metrics(session, configuration)
+    yield from noise_metrics(session, configuration, SLICES_A_TASK)
 
 
 def _recent(session: Session, task: TaskSection) -> Slices:

@@ -17,7 +17,8 @@ from ledger.audit import append_audit
 from ledger.certificates import VoidCause, certified_rows
 from ledger.configuration import TaskSection
 from ledger.slices import OVERALL, rule_of
-from ledger.tables import AlarmRow, CertifiedSliceRow
+from ledger.tables import AlarmRow, CertifiedSliceRow, TeacherChangeRow
+from ledger.teacher_changes import last_change, sentence_of
 from monitor.columns import PairColumns
 from monitor.detector import Detector, new_detector, terms_for, update
 from monitor.detector_state import from_json, to_json
@@ -93,6 +94,7 @@ def recertify(
     """One tick of a task's certificates, inside the caller's transaction; the lines that it voided."""
     lines = sum(len(certificate.slices) for certificate in certificates.values())
     limit = log_threshold(task.trigger.false_alarms, task.trigger.period_days, tick_seconds)
+    changed = last_change(session, task.name)
     voids: list[Void] = []
     for artifact, certificate in certificates.items():
         rows = _rows(session, task.name, artifact, certificate)
@@ -100,7 +102,7 @@ def recertify(
             counts = tick.accepted.get((artifact, name))
             if counts is not None and row.cause is None:
                 _count(row, certificate, counts, mass / lines, now_us)
-        for name, cause, reason in _due(task, artifact, certificate, rows, tick, alarms, limit):
+        for name, cause, reason in _due(task, artifact, certificate, rows, tick, alarms, changed, limit):
             if rows[name].cause is None:
                 voids.append(_void(session, rows[name], cause, reason, now_us))
         session.add_all(rows.values())
@@ -165,6 +167,7 @@ def _due(
     rows: Mapping[str, CertifiedSliceRow],
     tick: Seen,
     alarms: Sequence[AlarmRow],
+    changed: TeacherChangeRow | None,
     limit: float,
 ) -> Iterator[tuple[str, VoidCause, str]]:
     """The lines that this tick voids, with cause and reason."""
@@ -177,6 +180,8 @@ def _due(
         if version is not None:
             reason = f"version {version} answered; {certificate.teacher_epoch} was certified against"
             yield name, VoidCause.TEACHER_CHANGED, reason
+        if changed is not None and changed.at_us > certificate.issued_at_us:
+            yield name, VoidCause.TEACHER_CHANGED, sentence_of(changed)
         detector = _against(row, certificate)
         if detector.log_wealth >= limit:
             reason = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from ledger.exchange import TEACHER_AGAIN
 from ledger.slices import OVERALL, SliceRule, rule_of
 from ledger.tables import SumsRow
 from monitor.intervals import INTERVAL_ALPHA, bounded_share
@@ -98,7 +99,10 @@ def sums_over_time(
 def students_with_sums(session: Session, task: str) -> list[str]:
     """Every student of which at least one pair was folded."""
     query = select(SumsRow.artifact).where(
-        SumsRow.task == task, SumsRow.slice == OVERALL, SumsRow.window_start_us == WHOLE_LIFE
+        SumsRow.task == task,
+        SumsRow.artifact != TEACHER_AGAIN,
+        SumsRow.slice == OVERALL,
+        SumsRow.window_start_us == WHOLE_LIFE,
     )
     return sorted(session.exec(query))
 

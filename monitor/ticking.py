@@ -22,6 +22,7 @@ def tick_until(stop: Event, tick: Callable[[], CycleReport], tick_seconds: float
         _log_alarms(report)
         _log_joined(report)
         _log_voids(report)
+        _log_changes(report)
         said = problems
         pause = 0.0 if report.is_behind else tick_seconds - (time.monotonic() - started)
         stop.wait(max(0.0, pause))
@@ -75,3 +76,8 @@ def _log_voids(report: CycleReport) -> None:
             void.slice,
             void.reason,
         )
+
+
+def _log_changes(report: CycleReport) -> None:
+    for change in report.teacher_changes:
+        log.warning("action=teacher_changed %s.", change)

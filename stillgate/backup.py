@@ -23,7 +23,7 @@ def backup(
     directory: Annotated[Path, typer.Argument(help="Where to: an empty or a new directory.")],
     config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
 ) -> None:
-    """Copy control file, exchange files and students; restore by using the copy as data_directory.
+    """Copy control file, exchange files, probes and students; restore by using the copy as data_directory.
 
     What is erased later stays in the copy: how long copies are kept is yours to decide.
     """
@@ -51,6 +51,9 @@ def copy_all(source: Path, target: Path) -> list[Path]:
         shutil.copy2(
             source / SUBJECT_KEY, target / SUBJECT_KEY
         )  # with its rights; without it nobody could be found
+    for path in (source / "probes").glob("*.json"):
+        (target / "probes").mkdir(exist_ok=True)
+        shutil.copy2(path, target / "probes" / path.name)  # with its rights
     for path in databases:
         copy_database(path, target / path.relative_to(source))
     if (source / "artifacts").is_dir():

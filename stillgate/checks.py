@@ -1,6 +1,7 @@
 """`stillgate check`: what the types of the configuration cannot see: disk, ports, teacher, encoders, terms."""
 
 import fcntl
+import math
 import os
 import re
 import socket
@@ -15,9 +16,12 @@ from urllib.parse import urlsplit
 import typer
 
 from gateway.control.delivery import SecretUnusable, secret_of
+from gateway.dialects import dialect_of
+from gateway.dialects.dialect import Asked
 from gateway.upstream import UpstreamUnusable
 from gateway.upstream.settings import settings_of
 from ledger.configuration import Configuration, TaskSection, WebhookSection
+from ledger.probe_set import ProbesUnusable, declared_probes
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
 from stillgate.supervisor import taken
@@ -91,6 +95,8 @@ def findings_of(configuration: Configuration) -> Iterator[Finding]:
         yield from _dialect(task)
         yield from _storing(task)
         yield from _training(task)
+        yield from _extra_calls(task)
+        yield from _probes(task)
         yield from _persons(task)
 
 
@@ -243,6 +249,42 @@ def _training(task: TaskSection) -> Iterator[Finding]:
                 Weight.WARNING,
                 f"task {task.name}: encoder {candidate.encoder!r} is no folder here; a job will look for a"
                 " model of that name on the hub",
+            )
+
+
+def _extra_calls(task: TaskSection) -> Iterator[Finding]:
+    if task.extra_calls.per_day == 0:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: extra_calls.per_day = 0 refuses every audit, so nothing measures a student where it"
+            " serves; give the number of calls that the teacher may be asked beside its callers' requests",
+        )
+
+
+def _probes(task: TaskSection) -> Iterator[Finding]:
+    """A declared file is read as the gateway will, and its requests as the task's dialect reads callers'."""
+    if task.probe is None or task.probe.file is None:
+        return
+    try:
+        probes = declared_probes(task.probe.file, task.paths[0])
+    except ProbesUnusable as error:
+        yield Finding(Weight.ERROR, f"task {task.name}: {error}")
+        return
+    calls = math.ceil(len(probes) * task.probe.passes_per_day)
+    if calls > task.extra_calls.per_day:
+        yield Finding(
+            Weight.ERROR,
+            f"task {task.name}: {len(probes)} probes every {task.probe.every_hours:g} hours are {calls} calls a day,"
+            f" and extra_calls.per_day = {task.extra_calls.per_day}; raise it, or probe less",
+        )
+    dialect = dialect_of(task)
+    for probe in probes:
+        asked = dialect.parse_request(probe.body.encode())
+        if not isinstance(asked, Asked):
+            yield Finding(
+                Weight.ERROR,
+                f"task {task.name}: {task.probe.file}, line {probe.number + 1} is no request of this task:"
+                f' {asked}; write bodies as its callers send them in dialect "{task.dialect}"',
             )
 
 

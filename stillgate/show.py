@@ -66,6 +66,7 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
                 f"slice rule {rule['rule']} is being measured over the past: {percent(rule['share_read'], 0)}",
                 style="yellow",
             )
+    yield from _teacher(task)
     yield from _open_jobs(task)
     for erasure in task["erasures"]:
         if erasure["done_at_us"] is None:
@@ -148,8 +149,8 @@ def erased_rows(erased: Document) -> str:
 
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
     table = table_of(
-        "slice", "bar>", "at its gate>", "live>", f"last {recent_seconds:g} s>", "pairs>", "accuracy>", "teacher's>",
-        "calibration error>", "serves from>", title=artifact,
+        "slice", "bar>", "at its gate>", "live>", f"last {recent_seconds:g} s>", "pairs>", "teacher itself>", "accuracy>",
+        "teacher's>", "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
     for line in task["slices"]:
         if line["artifact"] == artifact:
@@ -168,6 +169,7 @@ def _slice(line: Document) -> list[RenderableType]:
         _share(line, line["bar"]).append(_between(line, "fidelity")),
         _share(line["now"], line["bar"]).append(_between(line["now"], "fidelity")),
         str(line["pairs"]),
+        _share(line["teacher_again"], None),
         percent(line["accuracy"]) + _between(line, "accuracy"),
         percent(line["teacher_accuracy"]) + _between(line, "teacher_accuracy"),
         "-" if error is None else f"{error:.3f}",
@@ -200,6 +202,34 @@ def _open_jobs(task: Document) -> Iterator[Text]:
     for job in task["jobs"]:
         if job["status"] in ("waiting", "running"):
             yield Text(f"job {job['id']} {job['status']}: {job['phase']} {percent(job['progress'], 0)}")
+
+
+def _teacher(task: Document) -> Iterator[Text]:
+    """What its probes show, its changes, and what it was asked today beside its callers' requests."""
+    probes = task["probes"]
+    if probes is not None and probes["last_pass"] is not None:
+        last = probes["last_pass"]
+        yield Text(
+            f"teacher, {probes['probes']} probes: {last['changed']} of {last['replies']} replies of the last pass"
+            f" differ from the first ones, {percent(probes['changed_low'])} to {percent(probes['changed_high'])} over"
+            f" {probes['passes']} pass{'es' * (probes['passes'] != 1)}"
+        )
+    for change in task["teacher_changes"][:3]:
+        style = "red" if change["voids"] else "yellow"
+        yield Text(f"teacher changed, {iso(change['at_us'])}: {change['sentence']}", style=style)
+    yield from _extra_calls(task["extra_calls"])
+
+
+def _extra_calls(calls: Document) -> Iterator[Text]:
+    """What the teacher was asked today beside its callers' requests, where anything was."""
+    used = {purpose: count for purpose, count in (calls["used"] or {}).items() if count}
+    if used:
+        total, parts = sum(used.values()), ", ".join(f"{purpose} {count}" for purpose, count in used.items())
+        style = "yellow" if total >= calls["per_day"] else ""
+        yield Text(
+            f"extra calls to the teacher on {calls['day']}: {total} of {calls['per_day']} ({parts})",
+            style=style,
+        )
 
 
 def _gateways(document: Document) -> Iterator[RenderableType]:

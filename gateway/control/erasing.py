@@ -24,6 +24,7 @@ from ledger.glance import ERASURES_MARK, Glance
 from ledger.job_folders import forget_rows, job_folder, read_lists
 from ledger.jobs import restart_job
 from ledger.overwriting import ErasedInput, Report, digests_in_record, erased_inputs, report_of
+from ledger.probe_set import forget_probes
 from ledger.tables import ErasedRows, ErasureRow, JobRow
 
 logger = logging.getLogger(__name__)
@@ -93,9 +94,11 @@ class Eraser:
         return self._go_on(row, Step.COPIES)
 
     def _rewrite(self, row: ErasureRow, paths: Sequence[Path]) -> bool:
-        """Take out of all lists what nobody else has sent; jobs that are open and have read it begin anew."""
+        """Take out of all lists what nobody else has sent, and the probes that were drawn from it; jobs that are
+        open and have read it begin anew."""
         digests = {one.digest for one in erased_inputs(paths, row.token)}
         gone = digests - digests_in_record(paths, row.task, digests) if digests else set()
+        forget_probes(self._directory, row.task, row.subject, row.exchange_ids, row.opened_at_us)
         with transaction(self._engine) as session:
             for job in jobs_of_task(session, row.task):
                 assert job.id is not None

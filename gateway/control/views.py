@@ -10,6 +10,7 @@ from gateway.control.context import Control
 from gateway.control.evidence import MONITOR, last_alarm, live_verdict
 from gateway.control.manifests import manifest_of
 from gateway.control.proposals import open_proposal
+from gateway.control.teachers import changes_view, extra_calls_view, noise_view, probes_view
 from ledger.artifacts import Manifest
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
@@ -58,6 +59,9 @@ class TaskView:
     task: str
     classes: tuple[str, ...]
     teacher: dict[str, str]
+    extra_calls: dict[str, Any]  # to the teacher, today, by purpose
+    probes: dict[str, Any] | None  # gateway.control.teachers
+    teacher_changes: list[dict[str, Any]]
     licensed: bool
     revision: int
     serving: dict[str, Any] | None
@@ -84,6 +88,9 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         task=task.name,
         classes=task.classes,
         teacher={"url": task.teacher.url, "version": task.teacher.version},
+        extra_calls=extra_calls_view(control.data_directory, task),
+        probes=probes_view(session, task),
+        teacher_changes=changes_view(session, task, LISTED),
         licensed=task.licence is not None and task.licence.distillation_allowed,
         revision=stages.revision,
         serving=_serving(stages),
@@ -165,11 +172,11 @@ def _slices(
     session: Session, control: Control, task: TaskSection, stages: TaskStages, rows: list[StudentRow]
 ) -> list[dict[str, Any]]:
     """One line for each slice of each student that answers: at its gate, over its life, and lately."""
-    lines = []
+    lines, noise = [], noise_view(session, task)
     for row in rows:
         if row.artifact in stages.answering:
             lines.extend(_slice_lines(session, control, task, row))
-    return lines
+    return [line | {"teacher_again": noise.get(line["slice"])} for line in lines]
 
 
 def _rules(session: Session, task: TaskSection) -> list[dict[str, Any]]:

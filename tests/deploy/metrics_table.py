@@ -31,7 +31,8 @@ increase.
 | `task`, `rule`, `gateway`, `webhook`, `process` | what stillgate.toml declares |
 | `artifact` | the students that answer now, and those of a stage |
 | `slice` | {slices} slices a task, those with most pairs; the admin API has all of them |
-| `reason`, `outcome`, `served_by`, `part`, `state`, `stage`, `status`, `provider` | lists in the code |
+| `reason`, `outcome`, `served_by`, `part`, `state`, `stage`, `status`, `provider`, `purpose`, `kind` \
+| lists in the code |
 
 Rules, dashboards, an Alertmanager example and the runbook lie in [deploy](../deploy/README.md).
 """
@@ -71,6 +72,8 @@ def gateway_families() -> list[Family]:
         coverage=Coverage(),
         providers={},
         refused={},
+        extra_calls={},
+        extra_calls_refused={},
     )
     metrics.read_gauges_from(lambda: nothing)
     return _families(metrics.registry.collect())

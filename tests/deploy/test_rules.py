@@ -13,6 +13,8 @@ from tests.deploy.rules import DASHBOARDS, PROMETHEUS, ROOT, metrics_in, recorde
 
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 LABELS = {
+    "kind",
+    "purpose",
     *("artifact", "gateway", "outcome", "part", "process", "provider", "reason", "rule", "served_by"),
     *("slice", "stage", "state", "status", "task", "webhook"),
 }

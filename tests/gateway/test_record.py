@@ -115,7 +115,7 @@ def test_late_answers_and_audits(
         assert recorder.put_audit(CapturedAudit(0, route, asked, Body(body), "", 5, 6))
     assert recorder.put_answers([build_answer(0, "s-2", observations=(Observation((0.2, 0.3, 0.5)),))]) == 1
     wait_until(lambda: sum(len(group.answers) for group in committed) == 2)
-    assert sum(group.unreadable_audits for group in committed) == 1
+    assert sum(len(group.unreadable) for group in committed) == 1
     assert {a.origin for group in committed for a in group.answers} == {Origin.AUDIT, Origin.SHADOW}
     (exchange,) = read_exchanges(tmp_path)
     assert (exchange.inclusion, exchange.unpaired, exchange.teacher) == (0.05, None, ())

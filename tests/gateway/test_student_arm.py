@@ -39,7 +39,8 @@ class Rollout:
     """A gateway, a teacher, a student on its socket, and one registered artifact."""
 
     def __init__(self, process: Running, student: WireStudent, control: Engine, tiny: TinyArtifact) -> None:
-        self.process, self.student, self.control, self.artifact = process, student, control, tiny.artifact
+        self.process, self.student, self.control = process, student, control
+        self.tiny, self.artifact = tiny, tiny.artifact
 
     def set_stage(self, stage: Stage, share: float) -> None:
         """Change the stage and wait until the gateway obeys it."""

@@ -8,6 +8,7 @@ from sqlmodel import select
 from ledger.artifacts import verify
 from ledger.control_file import open_control_file, transaction
 from ledger.exchange_file import ExchangeFile, exchange_at, exchange_path, reading
+from ledger.probe_set import Probe, freeze, kept_set
 from ledger.tables import StudentRow
 from tests.gateway.control.desk import Desk
 from tests.ledger.builders import build_exchange
@@ -15,12 +16,15 @@ from tests.stillgate.command import run, run_as
 
 
 def test_a_backup_taken_in_use_is_a_whole_deployment(desk: Desk, student: str, tmp_path: Path) -> None:
-    """Control file, exchanges that still lie in the write-ahead log, and students that verify."""
+    """Control file, exchanges that still lie in the write-ahead log, probes, and students that verify."""
     file = ExchangeFile(exchange_path(desk.data_directory, "g0"))
     file.append([build_exchange(n) for n in range(5)], [])
+    probes = [Probe(0, "/classify", "application/json", '{"inputs": "a"}')]
+    frozen = freeze(desk.data_directory, "topics", probes, is_declared=False, now_us=1)
     target = tmp_path / "copy"
     assert run("backup", str(target), "--config", str(desk.path)).stdout == f"{target}\n"
     file.close()
+    assert kept_set(target, "topics") == frozen
     engine = open_control_file(target)
     with transaction(engine) as session:
         row = session.exec(select(StudentRow)).one()

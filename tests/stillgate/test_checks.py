@@ -162,3 +162,28 @@ def test_a_webhook_whose_secret_cannot_be_used_is_a_warning(tmp_path: Path) -> N
     (said,) = [sentence for sentence in _said(path, Weight.WARNING) if "pager" in sentence]
     assert "whsec_" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("lines", "settings", "said"),
+    [
+        ('{"inputs": "a"}\n{"question": "b"}\n', "", "line 2 is no request of this task: request_not_text"),
+        ('{"inputs"\n', "", "line 1 is no JSON document"),
+        ('{"inputs": "a"}\n', "every_hours = 0.001", "are 24000 calls a day"),
+    ],
+)
+def test_declared_probes_are_checked(tmp_path: Path, lines: str, settings: str, said: str) -> None:
+    """As the gateway would find them, line by line."""
+    path, _ = load_from(tmp_path)
+    (tmp_path / "probes.jsonl").write_text(lines)
+    section = f'[task.probe]\nfile = "probes.jsonl"\n{settings}\n[task.licence]'
+    path.write_text(path.read_text().replace("[task.licence]", section))
+    assert [sentence for sentence in _said(path, Weight.ERROR) if said in sentence]
+
+
+def test_a_ceiling_of_nothing_is_warned_of(tmp_path: Path) -> None:
+    """Audits could not be made."""
+    path, _ = load_from(tmp_path)
+    section = "[task.extra_calls]\nper_day = 0\n[task.licence]"
+    path.write_text(path.read_text().replace("[task.licence]", section))
+    assert [sentence for sentence in _said(path, Weight.WARNING) if "refuses every audit" in sentence]

@@ -19,6 +19,7 @@ from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.gateway_beats import beat_path, leave_beat
 from ledger.job_folders import LOCK_FILE, job_folder, read_lists, write_rows, write_whole
 from ledger.jobs import JobStatus
+from ledger.probe_set import Probe, freeze, kept_set
 from ledger.tables import ErasureRow, JobRow
 from tests.gateway.control.desk import TASK, Desk, add_student, wait_until
 from tests.ledger.builders import build_exchange
@@ -240,3 +241,16 @@ def test_it_runs_beside_everything_else(desk: Desk, file: ExchangeFile) -> None:
     wait_until(lambda: look(desk, number)["step"] == "done")
     stopping.set()
     thread.join()
+
+
+def test_probes_that_were_drawn_from_it_go_too(desk: Desk, file: ExchangeFile) -> None:
+    """The set keeps its name and is smaller; other probes stay."""
+    probes = [
+        Probe(number, "/classify", "application/json", "{}", exchange_id("g0", number), None, BEFORE_US)
+        for number in range(3)
+    ]
+    frozen = freeze(desk.data_directory, TASK, probes, is_declared=False, now_us=BEFORE_US)
+    assert erase(desk, 1)["step"] == Step.DONE
+    kept = kept_set(desk.data_directory, TASK)
+    assert kept is not None
+    assert (kept.name, [probe.number for probe in kept.probes]) == (frozen.name, [0, 2])

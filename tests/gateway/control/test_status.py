@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from ledger.control_file import transaction
+from ledger.exchange import TEACHER_AGAIN
 from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.extra_calls import Purpose, take
 from ledger.gateway_beats import beat_path, leave_beat
 from ledger.heartbeats import leave_heartbeat
 from ledger.stages import Stage
-from ledger.tables import HeartbeatRow, JobRow, SliceRuleRow
+from ledger.tables import HeartbeatRow, JobRow, ProbeWatchRow, SliceRuleRow, TeacherChangeRow
 from ledger.tally import Drop, Tally
 from monitor.declared_rules import Phase
+from monitor.probe_state import plain
+from monitor.probe_watch import Compared, Pass, ProbeWatch
 from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm, void
 from tests.ledger.builders import build_exchange
 
@@ -37,6 +41,35 @@ def test_a_deployment_without_a_student_is_healthy(desk: Desk) -> None:
     status = _status(desk)
     assert (status["health"], status["problems"], status["tasks"][0]["serving"]) == ("healthy", [], None)
     assert [act["command"] for act in status["acts"]] == ['stillgate distill topics --reason "..."']
+
+
+def test_the_teacher_is_shown_with_its_changes_its_noise_and_its_extra_calls(
+    desk: Desk, student: str
+) -> None:
+    """What probes show, what was asked twice beside the student's slice, and how much of the day is used."""
+    _alive(desk, student)
+    watch = ProbeWatch(
+        "set", 1, versions=("1", "2"), passes=2, total=Compared(40, 3, 4.0), last=Pass("g0", 7, 20)
+    )
+    change = TeacherChangeRow(
+        task=TASK, at_us=5, kind="version", voids=True, before="1", after="2", probe_set="set", evidence={}
+    )
+    with transaction(desk.engine) as session:
+        session.add(ProbeWatchRow(task=TASK, state=plain(watch)))
+        session.add(change)
+    give_pairs(desk.engine, TEACHER_AGAIN, {"all": (50, 45)})
+    take(desk.data_directory, TASK, Purpose.AUDIT, 10)
+    task = _status(desk)["tasks"][0]
+    assert (task["extra_calls"]["used"]["audit"], task["extra_calls"]["per_day"]) == (1, 10_000)
+    assert task["teacher_changes"][0]["sentence"] == "the teacher's version is 2; before it was 1"
+    assert [line["teacher_again"] for line in task["slices"] if line["slice"] != "all"] == [None]
+    (overall,) = [line["teacher_again"] for line in task["slices"] if line["slice"] == "all"]
+    assert (overall["pairs"], overall["agreements"]) == (50, 45)
+    assert overall["noise_low"] < 0.1 < overall["noise_high"]
+    probes = task["probes"]
+    assert (probes["replies"], probes["changed"], probes["mean_variation"]) == (40, 3, 0.1)
+    assert probes["changed_low"] < 3 / 40 < probes["changed_high"]
+    assert (probes["last_pass"]["at_us"], probes["version"], probes["null"]) == (7, "2", None)
 
 
 def test_a_student_that_passes_may_be_promoted(desk: Desk, student: str) -> None:
