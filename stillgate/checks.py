@@ -17,6 +17,7 @@ import typer
 from gateway.control.delivery import SecretUnusable, secret_of
 from gateway.upstream import UpstreamUnusable
 from gateway.upstream.settings import settings_of
+from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection, WebhookSection
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, out
@@ -259,4 +260,10 @@ def _persons(task: TaskSection) -> Iterator[Finding]:
             Weight.WARNING,
             f"task {task.name}: governance.validator {persons.validator!r} is the operator or the driver too,"
             " who may not approve what they propose or have trained",
+        )
+    if persons.review_due_us is not None and persons.review_due_us <= now_us():
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: governance.review_by = {persons.review_by} is over; review the task and set the"
+            " next day for it",
         )

@@ -24,6 +24,10 @@ _STYLES = {
     "inconclusive": "yellow",
     "paused": "yellow",
     "running": "yellow",
+    "moved": "red",
+    "moved_earlier": "yellow",
+    "still": "green",
+    "unknown": "yellow",
 }
 
 
@@ -72,6 +76,8 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
             f" {alarm['decision'].replace('_', ' ')}"
             + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
         )
+        if alarm["cause"] is not None:
+            yield Text(f"    {alarm['cause']['summary']}")
     for act in document["acts"]:
         if act["task"] == task["task"]:
             yield Text.assemble((act["who"], "bold"), f": {act['what']}\n    ", (act["command"], "cyan"))

@@ -49,6 +49,19 @@ def test_an_alarm_is_shown_and_computed_again(desk: Desk, student: str) -> None:
     assert json.loads(run_as(desk, "vera", "alarm", "show", "1", "-o", "json").stdout)["receipt"] == receipt
 
 
+def test_an_alarm_says_what_moved(desk: Desk, student: str) -> None:
+    """Source by source, with the stretch to train a successor on."""
+    raise_alarm(desk.engine, student)
+
+    shown = run_as(desk, "vera", "alarm", "show", "1").stdout
+    status = run_as(desk, "vera", "status").stdout
+
+    assert "the teacher changed" in shown
+    assert "nothing of the input moved" in shown
+    assert "suggested training window" in shown
+    assert "the teacher changed: version 2" in status
+
+
 def test_an_alarm_with_a_receipt_of_another_release_is_shown_without_replay(desk: Desk, student: str) -> None:
     """An old receipt is still worth reading, and `replay` says that it cannot."""
     raise_alarm(desk.engine, student)
