@@ -23,7 +23,7 @@ _NEXT = "SELECT sequence, started_at_us FROM exchange WHERE sequence >= ? ORDER 
 
 
 def first_sequence_at(connection: sqlite3.Connection, at_us: int) -> int:
-    """The least number of an exchange that started at or after a moment; one above the last if none did.
+    """A number below which lie all exchanges that started before a moment, and no other.
 
     Numbers grow with the start of requests, so that halving finds it without an index of times.
     """

@@ -54,7 +54,7 @@ class _Known:
 def raised(alarms: Iterable[AlarmRow]) -> list[Raised]:
     """What has to be looked into."""
     return [
-        Raised((row.task, row.artifact, row.slice), row.receipt["change_us"] or row.at_us, row.at_us)
+        Raised((row.task, row.artifact, row.slice), row.receipt.get("change_us") or row.at_us, row.at_us)
         for row in alarms
     ]
 
@@ -107,11 +107,11 @@ def _known(engine: Engine, data_directory: Path, alarm: Raised, monitor: str) ->
     with transaction(engine) as session:
         student = session.get(StudentRow, artifact)
         manifest = None if student is None else manifest_of(data_directory, artifact, student.manifest_digest)
-        reports = [_report(session, process) for process in (monitor, "student")]
+        own, student_process = _report(session, monitor), _report(session, "student")
         return _Known(
             names=slice_names(session, task, artifact, manifest.gate if manifest else None),
             registered_us=student.registered_at_us if student is not None else 0,
-            runtimes=runtimes_noted(*reports, artifact, alarm.at_us),
+            runtimes=runtimes_noted(own, student_process, artifact, alarm.at_us),
             manifest=manifest,
         )
 

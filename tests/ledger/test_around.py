@@ -48,16 +48,16 @@ def test_an_empty_file_has_no_first_exchange(tmp_path: Path) -> None:
 def test_both_sides_come_nearest_first(file: ExchangeFile) -> None:
     """Exchanges without an answer too; none of another task; texts only where they are asked for."""
     with reading(file.path) as connection:
-        middle = first_sequence_at(connection, 100)
+        middle, second_run = first_sequence_at(connection, 100), 5 * BLOCK_SIZE
         after = answered_since(connection, "s-1", "desk", middle, 7, True)
         before = answered_before(connection, "s-1", "desk", middle, 3, False)
         assert answered_since(connection, "s-1", "another", 0, 7, False) == []
 
-    assert [row.sequence for row in after] == [middle + 2 * n for n in range(7)]
+    assert [row.sequence for row in after] == [second_run + 2 * n for n in range(7)]
     assert [row.sequence for row in before] == [18, 16, 14]
     assert [row.observations != "[]" for row in after] == [True] * 5 + [False] * 2
     assert all(row.responder == "s-1" for row in after)
-    assert (after[0].inputs, before[0].inputs) == (f'["text {middle}"]', "[]")
+    assert (after[0].inputs, before[0].inputs) == (f'["text {second_run}"]', "[]")
 
 
 def test_an_audit_is_the_teachers_side(file: ExchangeFile) -> None:

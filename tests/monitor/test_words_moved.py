@@ -57,11 +57,11 @@ def test_the_words_of_an_alarm_are_those_of_its_slice(
             inputs=(text,),
             input_digests=(text.ljust(32),),
             attributes={"x-area": area},
-            started_at_us=number,
+            started_at_us=10 + number,
         )
         exchanges.append([exchange], [answer])
 
-    alarm = Raised((TASK, artifact, "area=a"), len(PARCELS), len(texts))
+    alarm = Raised((TASK, artifact, "area=a"), 10 + len(PARCELS), 10 + len(texts))
     moved = words_of_alarm(engine, configuration, exchange_paths(tmp_path), alarm)
 
     refund = next(one for one in moved if one.word == "refund")
