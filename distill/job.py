@@ -20,7 +20,7 @@ from distill.emphasis import emphasised
 from distill.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.register import RegistrationRefused, licence_record
 from distill.rows import Ingested, ingest
-from distill.split import Split, draw_gate, rows_wanted, split_rows
+from distill.split import Split, draw_gate, split_rows
 from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
@@ -29,6 +29,7 @@ from ledger.job_folders import LOCK_FILE, ROWS_FILE, job_folder, write_rows
 from ledger.logs import log_to_stderr
 from ledger.slices import rule_of
 from ledger.tables import AlarmRow, JobRow, StudentRow
+from monitor.training_window import rows_wanted
 from student.session import Student
 
 COLLECT_POLL_SECONDS = 3.0

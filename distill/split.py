@@ -4,7 +4,6 @@ A gate row is a gate row for ever: rows of earlier locks are kept out of trainin
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from distill.rows import Row
 from ledger.configuration import GateSection
 from ledger.slices import OVERALL, SliceRule, rule_of
+from monitor.training_window import rows_wanted
 
 LockedRows = Mapping[str, str | None]  # digest -> the rule that an earlier gate drew the row for
 
 LEAST_GATE_SHARE, MOST_GATE_SHARE = 0.15, 0.35  # of all rows, drawn whatever their slice
-MOST_OF_A_SLICE = 0.30  # a critical slice that cannot fill its quota within this share gives nothing extra
 DEV_SHARE, CALIBRATION_SHARE = 0.12, 0.15  # of what the gate leaves
 
 
@@ -73,11 +72,6 @@ def split_rows(rows: Sequence[Row], locked: LockedRows, locked_before: LockedRow
         if row.digest not in locked and row.digest not in locked_before:
             parts[_part(_uniform("part", row.digest))].append(row)
     return Split(gate, tuple(parts["train"]), tuple(parts["dev"]), tuple(parts["calibration"]))
-
-
-def rows_wanted(slice_rows: int) -> int:
-    """Rows that a critical slice must have for its gate to hold `slice_rows` of them."""
-    return math.ceil(slice_rows / MOST_OF_A_SLICE)
 
 
 def _part(position: float) -> str:

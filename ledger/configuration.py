@@ -5,6 +5,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
@@ -492,6 +493,15 @@ class GovernanceSection(Section):
     driver: str = Field(min_length=1)  # named on automatic jobs; may not approve what they trained
     validator: str = Field(min_length=1)
     operator: str = Field(min_length=1)
+    review_by: date | None = None  # people look at bars, slices and licence again by the end of this day, UTC
+
+    @property
+    def review_due_us(self) -> int | None:
+        """The first moment at which the review is overdue; None where none is planned."""
+        if self.review_by is None:
+            return None
+        end_of_day = datetime.combine(self.review_by + timedelta(days=1), time(), UTC)
+        return int(end_of_day.timestamp()) * 1_000_000
 
 
 class OpenInferenceSection(Section):

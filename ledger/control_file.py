@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlmodel import Session
 
-from ledger.schema import m001_initial, migrate
+from ledger.schema import add_column, m001_initial, migrate
 from ledger.tables import (
     CertifiedSliceRow,
     ErasedRows,
@@ -54,6 +54,7 @@ MIGRATIONS = (
     m003_slice_rules,
     m004_certified_slices,
     m005_teacher_changes,
+    add_column("alarm", "cause", "JSON"),
 )
 
 

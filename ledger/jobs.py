@@ -19,6 +19,7 @@ class JobCause(StrEnum):
     ALARM = "alarm"
     BY_HAND = "by_hand"
     SCHEDULE = "schedule"  # trigger.every_days have passed since the last one
+    REVIEW_OVERDUE = "review_overdue"  # the day of governance.review_by is over
     TEACHER_CHANGED = "teacher_changed"  # the newest student learnt from another version, or before a change
 
 

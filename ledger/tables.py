@@ -231,6 +231,9 @@ class AlarmRow(ControlFileTable, table=True):
     decision: str  # job_opened, or why none was
     job_id: int | None = None
     receipt: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    cause: dict[str, Any] | None = Field(  # monitor.cause: what moved; nothing of it replays
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
 
 
 class LabelRow(ControlFileTable, table=True):

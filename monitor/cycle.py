@@ -20,16 +20,19 @@ from ledger.heartbeats import leave_heartbeat
 from ledger.labels import labels_after, remove_labels
 from ledger.tables import AlarmRow, HeartbeatRow, TeacherChangeRow
 from ledger.teacher_changes import sentence_of
+from monitor.cause import Cause, Causes, Place
 from monitor.columns import PairColumns
 from monitor.declared_rules import earliest, join, note_earliest, settle
 from monitor.due_jobs import open_due_job
+from monitor.explaining import Raised, explain, raised
 from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.gathering import LABELS, SWEPT, Begun, Read, Reports, bounded_slices, gather, source_of
 from monitor.lost_labels import aged_labels
 from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
 from monitor.references import answering_students, certificates, gate_reports
-from monitor.teacher_watch import fold_replies, new_replies
+from monitor.runtimes import noted
+from monitor.teacher_watch import Replies, fold_replies, new_replies
 from monitor.trigger import Stream, tick_mass
 from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
 from monitor.watch import Counts, counts_by_stream, watch
@@ -74,6 +77,33 @@ class CycleReport:
     was_overtaken: bool = False  # somebody else moved the cursors meanwhile; nothing was written
 
 
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """What one tick has read, and what is to be written of it."""
+
+    engine: Engine
+    configuration: Configuration
+    now_us: int
+    begun: Begun
+    read: Read
+    reports: Reports
+    unreadable: Mapping[str, str]
+    changes: Changes
+    counts: Mapping[str, Mapping[Stream, Counts]]  # by task
+    certified: Mapping[str, Certificates]
+    shown: Mapping[str, Seen]
+    starts: Mapping[tuple[str, str], int]  # by task and rule
+    replies: Mapping[str, Replies]  # to probes, by gateway
+
+
+class _Unexplained(Exception):
+    """Undoes the transaction: causes have to be looked for first."""
+
+    def __init__(self, alarms: Sequence[Raised]) -> None:
+        self.alarms = alarms
+        super().__init__(f"{len(alarms)} alarms")
+
+
 def run_cycle(
     engine: Engine, configuration: Configuration, now_us: int, past: Limits = THE_PAST_A_TICK
 ) -> CycleReport:
@@ -81,36 +111,77 @@ def run_cycle(
 
     `past` is how much of the past rules that catch up are shown.
     """
+    paths = exchange_paths(configuration.deployment.data_directory)
+    tick = _prepared(engine, configuration, paths, now_us, past)
+    causes: dict[Place, Cause] = {}
+    while not isinstance(written := _written(tick, causes), CycleReport):
+        causes |= explain(engine, configuration, paths, PROCESS, written)
+    return written
+
+
+def _prepared(
+    engine: Engine, configuration: Configuration, paths: Sequence[Path], now_us: int, past: Limits
+) -> _Tick:
+    """Everything that needs no lock: what is new is read and summed up."""
     directory = configuration.deployment.data_directory
     tasks = {task.name: task for task in configuration.task}
-    files = {path.stem: path for path in exchange_paths(directory)}
+    files = {path.stem: path for path in paths}
     begun = _begin(engine, tasks, files, now_us)
     read = gather(begun, files, tasks, past)
     reports, unreadable = gate_reports(directory, begun.answering)
     read = bounded_slices(engine, read, tasks, reports)
     changes = _changes(engine, configuration, tasks, begun, read)
-    counts = {task: _counts(read, task) for task in tasks}
     certified = certificates(directory, begun.answering)
-    shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
-    replies = new_replies(engine, configuration, files)
-    starts = earliest((*read.pairs, *read.past.pairs))
-    with transaction(engine) as session:
-        if not _is_current(session, begun):
-            return CycleReport(was_overtaken=True)
-        add_to_rows(session, changes)
-        note_earliest(session, starts)
-        mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
-        teacher_changes = fold_replies(session, configuration, replies, now_us)
-        alarms = _watch(session, configuration, counts, reports, mass, now_us)
-        voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
-        for task in configuration.task:
-            open_due_job(session, task, certified[task.name], now_us)
-        _advance(session, begun, read)
-        report = replace(
-            _report(begun, read, alarms, voids, unreadable),
-            teacher_changes=tuple(map(_told, teacher_changes)),
-        )
-        leave_heartbeat(session, PROCESS, _heartbeat(session, report, now_us))
+    return _Tick(
+        engine=engine,
+        configuration=configuration,
+        now_us=now_us,
+        begun=begun,
+        read=read,
+        reports=reports,
+        unreadable=unreadable,
+        changes=changes,
+        counts={task: _counts(read, task) for task in tasks},
+        certified=certified,
+        shown={task: seen(_of_task(read, task), certified[task]) for task in tasks},
+        starts=earliest((*read.pairs, *read.past.pairs)),
+        replies=new_replies(engine, configuration, files),
+    )
+
+
+def _written(tick: _Tick, causes: Causes) -> CycleReport | Sequence[Raised]:
+    """One transaction. It is undone where alarms lack their causes: these are returned, and it is tried again.
+
+    The same tick raises the same alarms again, and the record is read in between, not under the lock.
+    """
+    try:
+        with transaction(tick.engine) as session:
+            return _write(session, tick, causes)
+    except _Unexplained as found:
+        return found.alarms
+
+
+def _write(session: Session, tick: _Tick, causes: Causes) -> CycleReport:
+    configuration, now_us = tick.configuration, tick.now_us
+    if not _is_current(session, tick.begun):
+        return CycleReport(was_overtaken=True)
+    add_to_rows(session, tick.changes)
+    note_earliest(session, tick.starts)
+    mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
+    teacher_changes = fold_replies(session, configuration, tick.replies, now_us)
+    alarms = _watch(session, tick, mass, causes)
+    unexplained = [alarm for alarm in raised(alarms) if alarm.place not in causes]
+    if unexplained:
+        raise _Unexplained(unexplained)
+    voids = _recertify(session, tick, alarms, mass)
+    for task in configuration.task:
+        open_due_job(session, task, tick.certified[task.name], now_us)
+    _advance(session, tick.begun, tick.read)
+    report = replace(
+        _report(tick.begun, tick.read, alarms, voids, tick.unreadable),
+        teacher_changes=tuple(map(_told, teacher_changes)),
+    )
+    leave_heartbeat(session, PROCESS, _heartbeat(session, tick.begun, report, now_us))
     return report
 
 
@@ -158,35 +229,19 @@ def _of_task(read: Read, task: str) -> list[PairColumns]:
     return [columns for columns in read.pairs if columns.task == task]
 
 
-def _watch(
-    session: Session,
-    configuration: Configuration,
-    counts: Mapping[str, Mapping[Stream, Counts]],
-    reports: Reports,
-    mass: float,
-    now_us: int,
-) -> list[AlarmRow]:
-    alarms: list[AlarmRow] = []
-    for task in configuration.task:
-        answering, of_task = reports[task.name], counts[task.name]
-        alarms += watch(session, task, configuration.monitor, answering, of_task, mass, now_us)
+def _watch(session: Session, tick: _Tick, mass: float, causes: Causes) -> list[AlarmRow]:
+    monitor, alarms = tick.configuration.monitor, list[AlarmRow]()
+    for task in tick.configuration.task:
+        answering, of_task = tick.reports[task.name], tick.counts[task.name]
+        alarms += watch(session, task, monitor, answering, of_task, mass, tick.now_us, causes)
     return alarms
 
 
-def _recertify(
-    session: Session,
-    configuration: Configuration,
-    certified: Mapping[str, Certificates],
-    shown: Mapping[str, Seen],
-    alarms: Sequence[AlarmRow],
-    mass: float,
-    now_us: int,
-) -> list[Void]:
-    seconds = configuration.monitor.tick_seconds
-    voids: list[Void] = []
-    for task in configuration.task:
-        of_task = certified[task.name], shown[task.name]
-        voids += recertify(session, task, seconds, *of_task, alarms, mass, now_us)
+def _recertify(session: Session, tick: _Tick, alarms: Sequence[AlarmRow], mass: float) -> list[Void]:
+    seconds, voids = tick.configuration.monitor.tick_seconds, list[Void]()
+    for task in tick.configuration.task:
+        of_task = tick.certified[task.name], tick.shown[task.name]
+        voids += recertify(session, task, seconds, *of_task, alarms, mass, tick.now_us)
     return voids
 
 
@@ -248,10 +303,11 @@ def _report(
     )
 
 
-def _heartbeat(session: Session, report: CycleReport, now_us: int) -> dict[str, Any]:
+def _heartbeat(session: Session, begun: Begun, report: CycleReport, now_us: int) -> dict[str, Any]:
     """Totals since the control file was made: exact, since they are part of the transaction."""
-    last = session.get(HeartbeatRow, PROCESS)
+    last, student = (session.get(HeartbeatRow, process) for process in (PROCESS, "student"))
     before = last.report if last is not None else {}
+    answering = [artifact for students in begun.answering.values() for artifact in students]
     unusable = Counter(before.get("unusable", {}))
     unusable.update(report.unusable)
     overflow = Counter(before.get("overflow", {}))
@@ -266,6 +322,7 @@ def _heartbeat(session: Session, report: CycleReport, now_us: int) -> dict[str, 
         "unusable": dict(unusable),
         "overflow": dict(overflow),
         "catching_up": dict(report.catching_up),
+        "runtimes": noted(before, student.report if student is not None else {}, answering, now_us),
         "is_behind": report.is_behind,
         "problems": dict(report.problems),
     }

@@ -1,4 +1,5 @@
-"""Opens the jobs that no alarm asks for: on a schedule, and for a student that learnt from another teacher."""
+"""Opens the jobs that no alarm asks for: for a student that learnt from another teacher, when a review of the task is
+overdue, and on a schedule."""
 
 from sqlmodel import Session, col, select
 
@@ -24,7 +25,11 @@ def open_due_job(
     newest = _newest(session, certificates)
     if newest is None or open_job(session, task.name) is not None:
         return None
-    due = _teacher_changed(session, task, newest, certificates) or _scheduled(session, task, newest, now_us)
+    due = (
+        _teacher_changed(session, task, newest, certificates)
+        or _review_overdue(session, task, now_us)
+        or _scheduled(session, task, newest, now_us)
+    )
     if due is None:
         return None
     cause, reason = due
@@ -54,6 +59,20 @@ def _teacher_changed(
     if change is not None and change.at_us > max(newest.registered_at_us, opened_us):
         return JobCause.TEACHER_CHANGED, f"since {newest.artifact} was registered, {sentence_of(change)}"
     return None
+
+
+def _review_overdue(session: Session, task: TaskSection, now_us: int) -> tuple[JobCause, str] | None:
+    """Once for each day that is set: whoever reviews finds a new gate report, whatever became of the student."""
+    due_us = task.governance.review_due_us
+    if due_us is None or now_us < due_us:
+        return None
+    last = newest_job(session, task.name, JobCause.REVIEW_OVERDUE)
+    if last is not None and last.opened_at_us >= due_us:
+        return None
+    return (
+        JobCause.REVIEW_OVERDUE,
+        f"the task was to be reviewed by {task.governance.review_by}; review it and set governance.review_by anew",
+    )
 
 
 def _scheduled(

@@ -160,7 +160,7 @@ def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layo
         (
             *_reliability(confidence, student, layout, "label"),
             *_coverage(confidence, student, layout, "label_coverage_pairs", "label_coverage_errors"),
-            (layout["label_coverage_teacher_errors"] + _bins(confidence, COVERAGE_EDGES), ~teacher),
+            (layout["label_coverage_teacher_errors"] + bins_of(confidence, COVERAGE_EDGES), ~teacher),
             *_on_grid(confidence, student, *grids),
         ),
     )

@@ -66,6 +66,27 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     return rejected
 
 
+def difference_bounds(
+    successes: int, trials: int, successes_now: int, trials_now: int, alpha: float
+) -> tuple[float, float]:
+    """Bounds on how much the second share lies above the first, from exact bounds on both, alpha / 4 each."""
+    low, high = (bound(successes, trials, alpha / 4) for bound in (lower_bound, upper_bound))
+    low_now, high_now = (bound(successes_now, trials_now, alpha / 4) for bound in (lower_bound, upper_bound))
+    return low_now - high, high_now - low
+
+
+def more_often_p_value(successes: int, trials: int, successes_now: int, trials_now: int) -> float:
+    """Fisher's exact test, one-sided: how often as many of all successes fall to the second side by chance."""
+    every, hits = trials + trials_now, successes + successes_now
+    most = min(hits, trials_now)
+    logs = [
+        _log_choose(trials_now, count) + _log_choose(trials, hits - count) - _log_choose(every, hits)
+        for count in range(successes_now, most + 1)
+        if hits - count <= trials
+    ]
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
 def paired_p_value(losses: int, gains: int) -> float:
     """One-sided exact McNemar (sign) test that the second of two students is no worse than the first.
 
@@ -144,6 +165,10 @@ def _mixture_limit(successes: int, trials: int, alpha: float) -> float:
 
 def _log_likelihood(successes: int, trials: int, p: float) -> float:
     return _log_power(successes, p) + _log_power(trials - successes, 1 - p)
+
+
+def _log_choose(of: int, some: int) -> float:
+    return math.lgamma(of + 1) - math.lgamma(some + 1) - math.lgamma(of - some + 1)
 
 
 def _log_beta(a: float, b: float) -> float:

@@ -46,6 +46,13 @@ def certificates(data_directory: Path, answering: Digests) -> dict[str, dict[str
     return found
 
 
+def manifest_of(data_directory: Path, artifact: str, digest: str) -> Manifest | None:
+    """None where the artifact cannot be read."""
+    with suppress(ArtifactError, OSError):
+        return _manifest(data_directory, artifact, digest)
+    return None
+
+
 @cache  # an artifact never changes, and what raises is not kept
 def _manifest(data_directory: Path, artifact: str, digest: str) -> Manifest:
     return verify(artifact_folder(data_directory, artifact), digest)

@@ -15,6 +15,7 @@ from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
 from ledger.tables import AlarmRow, DetectorRow, StudentRow, SumsRow
 from monitor.baseline import Null, null_of
+from monitor.cause import Cause, Causes, in_short
 from monitor.columns import PairColumns
 from monitor.detector import Detector, new_detector, terms_for, update
 from monitor.detector_state import from_json, to_json
@@ -112,17 +113,31 @@ def watch(
     counts: Mapping[Stream, Counts],
     mass: float,
     now_us: int,
+    causes: Causes,
 ) -> list[AlarmRow]:
     """One tick of a task's detectors, inside the caller's transaction; the alarms that it raised.
 
-    `answering` holds the gate report of every student that answers, None where it cannot be read.
+    `answering` holds the gate report of every student that answers, None where it cannot be read; `causes` what
+    was found out about these alarms, if anybody has looked.
     """
     _forget_others(session, task.name, answering)
     before = kept(session, task.name)
     limit = log_threshold(task.trigger.false_alarms, task.trigger.period_days, monitor.tick_seconds)
     after = _updated(task, before, answering, counts, mass, now_us)
     alarming = [stream for stream in sorted(after) if after[stream].detector.log_wealth >= limit]
-    alarms = [_raise_alarm(session, task, monitor, stream, after, answering, now_us) for stream in alarming]
+    alarms = [
+        _raise_alarm(
+            session,
+            task,
+            monitor,
+            stream,
+            after,
+            answering,
+            now_us,
+            causes.get((task.name, *stream)),
+        )
+        for stream in alarming
+    ]
     silent_until_us = now_us + int(task.trigger.cooldown_seconds * 1e6)
     for stream in alarming:
         alarmed = after[stream]
@@ -174,6 +189,7 @@ def _raise_alarm(
     after: Mapping[Stream, Watched],
     answering: Mapping[str, GateReport | None],
     now_us: int,
+    cause: Cause | None,
 ) -> AlarmRow:
     artifact, slice_name = stream
     watched, overall = after[stream], after.get((artifact, OVERALL))
@@ -195,6 +211,7 @@ def _raise_alarm(
         job_id=circumstances.open_job,
         receipt=receipt
         | {"decision_reason": reason, "training_window_us": [watched.detector.change_us, now_us]},
+        cause=None if cause is None else cause.plain(),
     )
     session.add(alarm)
     session.flush()
@@ -212,6 +229,7 @@ def _audit(session: Session, alarm: AlarmRow) -> None:
         "artifact": alarm.artifact,
         "decision": str(alarm.decision),
         "job": alarm.job_id,
+        "cause": in_short(alarm.cause),
     }
     append_audit(session, ACTOR, "alarm_raised", details)
 

@@ -1,7 +1,8 @@
-"""`stillgate alarm show`, `alarm replay`, `trigger explain`: what the trigger promises and what an alarm was."""
+"""The commands of alarms and of the trigger: what an alarm was, what moved with it, and what the trigger promises."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +12,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import control_path, open_control_file_read_only, transaction
+from ledger.exchange_file import exchange_paths
+from ledger.tables import AlarmRow
+from monitor.explaining import raised, words_of_alarm
 from monitor.outlook import Outlook, outlook, planned
 from monitor.receipt import Replay, replay_alarm
 from stillgate.admin_client import client_for
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, configuration_of, fail, out
-from stillgate.show_trigger import show_alarm, show_outlook, show_replay
+from stillgate.show_trigger import show_alarm, show_outlook, show_replay, show_words
 from stillgate.watching import Output, OutputOption, print_as
 
 AlarmArgument = Annotated[int, typer.Argument(help="Number of the alarm.")]
@@ -31,6 +35,28 @@ def alarm_show(
     """Show an alarm with its receipt, and what the receipt's own counts lead to."""
     document = client_for(config, key).get(f"/alarms/{alarm}")
     print_as(document, output, show_alarm(document, _replay(document["receipt"])))
+
+
+def alarm_words(
+    alarm: AlarmArgument,
+    output: OutputOption = Output.TABLE,
+    config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
+) -> None:
+    """Say which words a slice's inputs use more or less often since the change, from the files of the record."""
+    configuration = configuration_of(config)
+    directory = configuration.deployment.data_directory
+    if not control_path(directory).is_file():
+        fail(f"there is no control file in {directory}", Exit.FAILED)
+    engine = open_control_file_read_only(directory)
+    try:
+        with transaction(engine) as session:
+            row = session.get(AlarmRow, alarm)
+        if row is None:
+            fail(f"there is no alarm {alarm}", Exit.USAGE)
+        words = words_of_alarm(engine, configuration, exchange_paths(directory), raised([row])[0])
+    except SQLAlchemyError as error:
+        fail(f"the control file in {directory} cannot be read: {error}", Exit.FAILED)
+    print_as({"alarm": alarm, "words": [asdict(word) for word in words]}, output, show_words(row, words))
 
 
 def alarm_replay(

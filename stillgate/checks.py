@@ -20,6 +20,7 @@ from gateway.dialects import dialect_of
 from gateway.dialects.dialect import Asked
 from gateway.upstream import UpstreamUnusable
 from gateway.upstream.settings import settings_of
+from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection, WebhookSection
 from ledger.probe_set import ProbesUnusable, declared_probes
 from stillgate.exits import Exit
@@ -301,4 +302,10 @@ def _persons(task: TaskSection) -> Iterator[Finding]:
             Weight.WARNING,
             f"task {task.name}: governance.validator {persons.validator!r} is the operator or the driver too,"
             " who may not approve what they propose or have trained",
+        )
+    if persons.review_due_us is not None and persons.review_due_us <= now_us():
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name}: governance.review_by = {persons.review_by} is over; review the task and set the"
+            " next day for it",
         )

@@ -67,6 +67,7 @@ for command in (
 ):
     app.command()(command)
 alarm.command("show")(alarming.alarm_show)
+alarm.command("words")(alarming.alarm_words)
 alarm.command("replay")(alarming.alarm_replay)
 trigger.command("explain")(alarming.trigger_explain)
 student.command("show")(watching.student_show)

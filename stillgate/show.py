@@ -24,6 +24,10 @@ _STYLES = {
     "inconclusive": "yellow",
     "paused": "yellow",
     "running": "yellow",
+    "moved": "red",
+    "moved_earlier": "yellow",
+    "still": "green",
+    "unknown": "yellow",
 }
 
 
@@ -77,6 +81,8 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
             f" {alarm['decision'].replace('_', ' ')}"
             + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
         )
+        if alarm["cause"] is not None:
+            yield Text(f"    {alarm['cause']['summary']}")
     for act in document["acts"]:
         if act["task"] == task["task"]:
             yield Text.assemble((act["who"], "bold"), f": {act['what']}\n    ", (act["command"], "cyan"))
@@ -149,8 +155,8 @@ def erased_rows(erased: Document) -> str:
 
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
     table = table_of(
-        "slice", "bar>", "at its gate>", "live>", f"last {recent_seconds:g} s>", "pairs>", "teacher itself>", "accuracy>",
-        "teacher's>", "calibration error>", "serves from>", title=artifact,
+        "slice", "bar>", "at its gate>", "live>", f"last {recent_seconds:g} s>", "pairs>", "teacher itself>",
+        "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
     for line in task["slices"]:
         if line["artifact"] == artifact:

@@ -1,6 +1,6 @@
 """How the trigger's promise, an alarm and its replay look in a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -8,15 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.clock import iso
+from ledger.tables import AlarmRow
 from monitor.outlook import Delay, Outlook, SliceOutlook
 from monitor.receipt import Replay
-from stillgate.show import Document, percent, table_of
+from monitor.words_moved import WordMoved
+from stillgate.show import Document, percent, table_of, word
 
 _RATES = {"gate": "at its gate", "live": "so far", "null": "taken for the null"}
 
 
 def show_alarm(document: Document, replay: Replay | None) -> RenderableType:
-    """An alarm with its receipt, and what the receipt's own counts lead to now."""
+    """An alarm with what it says moved and its receipt, and what the receipt's own counts lead to now."""
     table = table_of("receipt", "")
     for name, value in document["receipt"].items():
         table.add_row(name, Text(_receipt_cell(name, value)))
@@ -27,8 +29,32 @@ def show_alarm(document: Document, replay: Replay | None) -> RenderableType:
             f"alarm {document['id']}: slice {document['slice']} of {document['artifact']} in task"
             f" {document['task']}, {iso(document['at_us'])}; {document['decision'].replace('_', ' ')}"
         ),
+        *_cause(document["cause"]),
         table,
     )
+
+
+def _cause(cause: Document | None) -> Iterator[RenderableType]:
+    """What moved, source by source, and what a successor could learn from."""
+    if cause is None:
+        return
+    yield Text()
+    yield Text(cause["summary"], style="bold")
+    table = table_of("source", "", "what looking at it showed")
+    for finding in cause["findings"]:
+        table.add_row(finding["source"], word(finding["outcome"]), Text(finding["sentence"]))
+    yield table
+    for problem in cause["problems"]:
+        yield Text(f"  ! {problem}", style="red")
+    if cause["window"] is not None:
+        yield from map(Text, _window(cause["window"]))
+    yield Text()
+
+
+def _window(window: Document) -> Iterator[str]:
+    yield f"suggested training window: {iso(window['since_us'])} to {iso(window['until_us'])}; {window['sentence']}"
+    if window["enough_at_us"] is not None:
+        yield f"  at the rate of this stretch there will be enough at {iso(window['enough_at_us'])}"
 
 
 def _receipt_cell(name: str, value: Any) -> str:
@@ -48,6 +74,18 @@ def show_replay(alarm: int, replay: Replay) -> RenderableType:
         table.add_row(name, *(_told(name, of) for of in (value, replay.replayed[name])))
     word = Text("same", style="green") if replay.is_same else Text("differs", style="red")
     return Group(Text.assemble(f"alarm {alarm}: ", word), table)
+
+
+def show_words(alarm: AlarmRow, words: Sequence[WordMoved]) -> RenderableType:
+    """The word that moved most first; counts are distinct inputs."""
+    head = Text(f"alarm {alarm.id}: slice {alarm.slice} of {alarm.artifact} in task {alarm.task}")
+    if not words:
+        return Group(head, Text("no word moved, among the texts that are stored"))
+    table = table_of("word", "before>", "since>", "points>", "p>")
+    for one in words:
+        shares = f"{one.then} of {one.of_then}", f"{one.now} of {one.of_now}"
+        table.add_row(Text(one.word), *shares, f"{100 * one.change:+.0f}", f"{one.p_value:.1g}")
+    return Group(head, table)
 
 
 def _told(name: str, value: Any) -> str:

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import onnxruntime
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ledger.configuration import Configuration
@@ -113,6 +114,7 @@ class Following:
         report = {
             "pid": os.getpid(),
             "loaded": sorted(self._digests),
+            "onnxruntime": onnxruntime.__version__,
             "providers": {artifact: student.providers for artifact, student in self.students.items()},
             "problems": {artifact: problem.message for artifact, problem in self._problems.items()},
             "inputs": dict(self.inputs),

@@ -53,7 +53,7 @@ def acts_of(task: TaskView) -> list[Act]:
     """Who must act, or may; the most pressing first."""
     if task.proposal is not None:
         return [_decide(task)]
-    return [*_licence(task), *_distil(task), *_promote(task)]
+    return [*_licence(task), *_review(task), *_distil(task), *_promote(task)]
 
 
 def _decide(task: TaskView) -> Act:
@@ -72,6 +72,16 @@ def _licence(task: TaskView) -> list[Act]:
         return []
     what = "add a licence section that permits distillation to the task; until then no job can run"
     return [Act(task.task, "the owner", what, "stillgate check")]
+
+
+def _review(task: TaskView) -> list[Act]:
+    if not task.review_overdue:
+        return []
+    what = (
+        f"review bars, slices, people and licence: that was to be done by {task.review_by}; then set"
+        " governance.review_by to the next day for it"
+    )
+    return [Act(task.task, "the owner", what, "stillgate report")]
 
 
 def _distil(task: TaskView) -> list[Act]:

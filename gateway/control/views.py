@@ -17,10 +17,12 @@ from ledger.configuration import TaskSection
 from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, TaskStages, task_stages
 from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, SliceRuleRow, StageRow, StudentRow
+from monitor.cause import in_short
 from monitor.live_verdict import SliceJudgement
 from monitor.reports import merged_sums, slice_reports
 
 RECENT_WINDOWS = 10  # `now` in the slice table covers so many of the monitor's windows
+END_US = 2**63 - 1
 LISTED = 20  # of each list in the document, the newest first
 
 
@@ -63,6 +65,8 @@ class TaskView:
     probes: dict[str, Any] | None  # gateway.control.teachers
     teacher_changes: list[dict[str, Any]]
     licensed: bool
+    review_by: str | None
+    review_overdue: bool
     revision: int
     serving: dict[str, Any] | None
     students: tuple[StudentView, ...]  # the newest first
@@ -92,13 +96,18 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         probes=probes_view(session, task),
         teacher_changes=changes_view(session, task, LISTED),
         licensed=task.licence is not None and task.licence.distillation_allowed,
+        review_by=None if task.governance.review_by is None else task.governance.review_by.isoformat(),
+        review_overdue=(task.governance.review_due_us or END_US) <= now_us(),
         revision=stages.revision,
         serving=_serving(stages),
         students=tuple(_student(session, control, task, stages, row, report) for row in rows),
         slices=_slices(session, control, task, stages, rows),
         rules=_rules(session, task),
         proposal=proposal.model_dump() if proposal else None,
-        alarms=[row.model_dump(exclude={"receipt"}) for row in _newest(session, AlarmRow, task.name)],
+        alarms=[
+            row.model_dump(exclude={"receipt", "cause"}) | {"cause": in_short(row.cause)}
+            for row in _newest(session, AlarmRow, task.name)
+        ],
         jobs=[row.model_dump() for row in _newest(session, JobRow, task.name)],
         erasures=[
             row.model_dump(exclude={"token", "exchange_ids"})

@@ -36,6 +36,7 @@ class AlarmLine:
     job_id: int | None
     replay: Replay | None
     receipt: Mapping[str, Any]
+    cause: Mapping[str, Any] | None  # what moved: monitor.cause; None of an alarm of an earlier release
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def _alarm(row: AlarmRow) -> AlarmLine:
         job_id=row.job_id,
         replay=_replay(row.receipt),
         receipt=row.receipt,
+        cause=row.cause,
     )
 
 

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from distill.rows import Row
-from distill.split import LEAST_GATE_SHARE, MOST_GATE_SHARE, GateRow, draw_gate, rows_wanted, split_rows
+from distill.split import LEAST_GATE_SHARE, MOST_GATE_SHARE, GateRow, draw_gate, split_rows
 from ledger.configuration import TaskSection
+from monitor.training_window import rows_wanted
 from tests.distill.desk import build_row
 
 

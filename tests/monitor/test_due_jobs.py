@@ -100,6 +100,36 @@ def test_nothing_is_opened_against_the_settings(
     assert causes(engine) == []
 
 
+def governed(directory: Path, review_by: str | None) -> Configuration:
+    people = {"owner": "o", "sponsor": "s", "driver": "d", "validator": "v", "operator": "op"}
+    return settings(directory, governance=people | {"review_by": review_by})
+
+
+def test_an_overdue_review_opens_one_job(tmp_path: Path, engine: Engine, exchanges: ExchangeFile) -> None:
+    """From the first moment after its day on, once for each day that is set."""
+    add_student(engine, tmp_path, GOOD)
+    march = governed(tmp_path, "2026-03-31")
+    due_us = march.task[0].governance.review_due_us
+    assert due_us == 1_775_001_600 * 1_000_000  # 2026-04-01T00:00:00Z
+
+    run_cycle(engine, march, due_us - 1)
+    assert causes(engine) == []
+    run_cycle(engine, march, due_us)
+    with Session(engine) as session:
+        job = open_job(session, TASK)
+    assert job is not None
+    assert (job.cause, job.opened_by, job.alarm_id) == ("review_overdue", "d", None)
+    assert job.reasons == [
+        "the task was to be reviewed by 2026-03-31; review it and set governance.review_by anew"
+    ]
+
+    fail_the_job(engine)
+    run_cycle(engine, march, now_us())
+    assert causes(engine) == ["review_overdue"]
+    run_cycle(engine, governed(tmp_path, None), now_us())
+    assert causes(engine) == ["review_overdue"]
+
+
 def test_the_first_student_is_a_persons_decision(
     tmp_path: Path, engine: Engine, exchanges: ExchangeFile
 ) -> None:

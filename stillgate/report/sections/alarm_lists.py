@@ -1,12 +1,13 @@
 """Alarms with what their receipts say."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stillgate.report.document import Report
 from stillgate.report.history import AlarmLine
 from stillgate.report.markup import NOTHING, Markup, joined
 from stillgate.report.tables import Cell, card, folded, name, paragraph, pill, soft, table
-from stillgate.report.words import NONE, moment, number, percent, words
+from stillgate.report.words import NONE, moment, number, percent, sentence, words
 
 SHOWN_RECEIPTS = 50
 
@@ -35,6 +36,11 @@ def alarms_section(report: Report) -> Markup:
         ),
         paragraph(f"{left:,} older alarms are left out here.") if left else NOTHING,
         card(table(columns, map(_alarm_row, shown))),
+        paragraph(
+            "What moved compares the inputs, the teacher, the student and the path of exchanges since the change with"
+            " those before it. Nothing may have moved: then the student decays on the inputs it always had."
+        ),
+        card(table(("alarm>", "slice", "what moved", "to train a successor on"), map(_cause_row, shown))),
         folded(
             "Receipts",
             table(("alarm>", "null from", "change began, UTC", "decision"), map(_receipt_row, shown)),
@@ -80,6 +86,18 @@ def _replay(alarm: AlarmLine) -> Cell:
         return soft("not possible")
     same = alarm.replay.is_same
     return pill("the same" if same else "differs", "good" if same else "bad")
+
+
+def _cause_row(alarm: AlarmLine) -> Sequence[Cell]:
+    cause: Mapping[str, Any] = alarm.cause or {}
+    window = cause.get("window") or {}
+    summary, rows = cause.get("summary"), window.get("sentence")
+    return (
+        str(alarm.id),
+        name(alarm.slice),
+        sentence(summary) if summary else NONE,
+        sentence(rows) if rows else NONE,
+    )
 
 
 def _receipt_row(alarm: AlarmLine) -> Sequence[Cell]:

@@ -195,6 +195,29 @@ def give_pairs(engine: Engine, artifact: str, slices: Mapping[str, tuple[int, in
         leave_heartbeat(session, "monitor", {})
 
 
+CAUSE: dict[str, Any] = {
+    "format": 1,
+    "summary": "the teacher changed: version 2 answers since 2023-11-14T22:10:00+00:00; before it version 1",
+    "moved": ["teacher"],
+    "change_us": 1_699_999_800_000_000,
+    "findings": [
+        {"source": "teacher", "outcome": "moved", "sentence": "the teacher changed", "evidence": {}},
+        {"source": "input", "outcome": "still", "sentence": "nothing of the input moved", "evidence": {}},
+    ],
+    "window": {
+        "since_us": 1_699_999_800_000_000,
+        "until_us": 1_700_000_000_000_000,
+        "rows": 120,
+        "is_least": False,
+        "wanted": 667,
+        "suffices": False,
+        "enough_at_us": 1_700_000_911_666_667,
+        "sentence": "120 rows of area=eu since the change; 667 are wanted",
+    },
+    "problems": [],
+}
+
+
 def raise_alarm(engine: Engine, artifact: str, slice_name: str = "area=eu") -> int:
     with transaction(engine) as session:
         alarm = AlarmRow(
@@ -204,6 +227,7 @@ def raise_alarm(engine: Engine, artifact: str, slice_name: str = "area=eu") -> i
             at_us=1_700_000_000_000_000,
             decision="launch_off",
             receipt={"m0": 0.1},
+            cause=CAUSE,
         )
         session.add(alarm)
         session.flush()

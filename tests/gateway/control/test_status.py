@@ -18,7 +18,7 @@ from ledger.tally import Drop, Tally
 from monitor.declared_rules import Phase
 from monitor.probe_state import plain
 from monitor.probe_watch import Compared, Pass, ProbeWatch
-from tests.gateway.control.desk import TASK, Desk, add_student, give_pairs, raise_alarm, void
+from tests.gateway.control.desk import CAUSE, TASK, Desk, add_student, give_pairs, raise_alarm, void
 from tests.ledger.builders import build_exchange
 
 
@@ -249,10 +249,18 @@ def test_every_statistic_of_one_slice_can_be_asked_for(desk: Desk, student: str)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown")
 
 
+def test_the_status_says_of_an_alarm_what_moved(desk: Desk, student: str) -> None:
+    """In a sentence and by source; the evidence is asked for alone."""
+    raise_alarm(desk.engine, student)
+    (alarm,) = _status(desk)["tasks"][0]["alarms"]
+    assert alarm["cause"] == {"summary": CAUSE["summary"], "moved": ["teacher"]}
+
+
 def test_alarms_and_jobs_can_be_asked_for_alone(desk: Desk, student: str) -> None:
     """With receipt and reasons; unknown ones are 404."""
     number = raise_alarm(desk.engine, student)
-    assert desk.ask("vera", "GET", f"/api/v1/alarms/{number}").json()["receipt"] == {"m0": 0.1}
+    alarm = desk.ask("vera", "GET", f"/api/v1/alarms/{number}").json()
+    assert (alarm["receipt"], alarm["cause"]) == ({"m0": 0.1}, CAUSE)
     assert desk.ask("vera", "GET", "/api/v1/jobs/1").json()["artifact"] == student
     assert desk.ask("vera", "GET", "/api/v1/jobs/9").status_code == 404
     assert desk.ask("vera", "GET", "/api/v1/alarms/x").status_code == 422

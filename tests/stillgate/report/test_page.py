@@ -51,6 +51,8 @@ def test_a_report_refers_to_nothing_outside_itself(stopped: Stopped) -> None:
     stopped.tick()
     page = stopped.page()
     assert len(list(checked(page).iter("svg"))) > 5
+    assert "The teacher changed: version 2 answers since" in page
+    assert "120 rows of area=eu since the change" in page
     assert "http://" not in page
     assert "https://" not in page
 
