@@ -80,9 +80,10 @@ def _first_arrivals(codes: Ints) -> Ints:
     Code and place in one number, so that plain numbers are sorted: several times as fast as to sort places by code.
     """
     bits = len(codes).bit_length()
-    ordered = np.sort(codes << bits | np.arange(len(codes)))
+    ordered: Ints = np.sort(codes << bits | np.arange(len(codes)))
     is_first = np.diff(ordered >> bits, prepend=-1) != 0
-    return ordered[is_first] & ((1 << bits) - 1)
+    places: Ints = ordered[is_first] & ((1 << bits) - 1)
+    return places
 
 
 def _seen(
