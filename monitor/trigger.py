@@ -34,6 +34,7 @@ class Circumstances:
     newer_student: str | None  # answers too, and was registered after the one that the alarm is about
     licensed: bool
     pairs: int  # of the slice, that the student has answered so far
+    after_alarm: bool = False  # the last job came from an alarm
 
 
 def decide(trigger: TriggerSection, circumstances: Circumstances, now_us: int) -> tuple[Decision, str]:
@@ -52,9 +53,9 @@ def decide(trigger: TriggerSection, circumstances: Circumstances, now_us: int) -
         return Decision.COOLDOWN, (
             f"a job ended {ago:.0f} s ago; trigger.cooldown_seconds is {trigger.cooldown_seconds:.0f}"
         )
-    if finished is not None and circumstances.pairs < trigger.reference_pairs:
+    if circumstances.after_alarm and circumstances.pairs < trigger.reference_pairs:
         return Decision.SETTLING, (
-            f"since the last job the slice has {circumstances.pairs} pairs;"
+            f"since the job of the last alarm the slice has {circumstances.pairs} pairs;"
             f" trigger.reference_pairs is {trigger.reference_pairs}"
         )
     return Decision.JOB_OPENED, "no job is open and the cooldown is over"

@@ -247,6 +247,7 @@ def _circumstances(
         newer_student=_newer_student(session, artifact, list(answering)),
         licensed=task.licence is not None and task.licence.distillation_allowed,
         pairs=0 if sums is None else SliceSums.from_json(sums.sums).pairs,
+        after_alarm=finished is not None and finished.cause == JobCause.ALARM,
     )
 
 

@@ -31,7 +31,8 @@ NOW_US = 10_000 * 1_000_000
         ({"last_job_finished_us": NOW_US - 3_599_000_000}, {}, Decision.COOLDOWN),
         ({"last_job_finished_us": NOW_US - 3_600_000_000}, {}, Decision.JOB_OPENED),
         ({"last_job_finished_us": NOW_US}, {"cooldown_seconds": 0}, Decision.JOB_OPENED),
-        ({"last_job_finished_us": 0, "pairs": 199}, {}, Decision.SETTLING),
+        ({"last_job_finished_us": 0, "pairs": 199, "after_alarm": True}, {}, Decision.SETTLING),
+        ({"last_job_finished_us": 0, "pairs": 199}, {}, Decision.JOB_OPENED),
         ({"pairs": 0}, {}, Decision.JOB_OPENED),
     ],
 )

@@ -242,7 +242,7 @@ def test_it_stops_cleanly(processes: Processes, control: Engine, number: signal.
 def test_whoever_waits_at_the_stop_is_told(processes: Processes, control: Engine) -> None:
     """Open requests are refused as shutting_down before the connection ends."""
     tiny = put_into_shadow(processes, control, busy_rounds=3000)
-    process = processes.start()
+    process = processes.start(run_seconds=60)  # its warm-up takes long on a busy machine
     wait_until_loaded(control, tiny.artifact)
     cutter = Frames()
     with socket.socket(socket.AF_UNIX) as connection:
