@@ -142,7 +142,7 @@ def test_longer_inputs_that_the_student_fails_are_the_input(
 
     first = finding(cause, "input")["evidence"]["before"][0]
     assert cause["moved"] == ["serving", "input"]  # 60 words are more than the 8 tokens that it reads
-    assert (first["feature"], first["place"], first["moved"]) == ("length", "fewer than 11 words", True)
+    assert (first["feature"], first["place"], first["moved"]) == ("length", "fewer than 16 words", True)
     assert first["movement"]["share_now"] == pytest.approx(0.5, abs=0.1)
     assert 0 < first["movement"]["least"] < 0.5 < first["movement"]["most"]
     assert "longer than the student reads" in finding(cause, "serving")["sentence"]
