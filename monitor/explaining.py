@@ -29,7 +29,7 @@ from monitor.words_moved import WordMoved, texts_around, words_moved
 
 log = logging.getLogger("monitor")
 
-MOST_ALARMS = 20  # of one tick that are looked into, the overall slices first; each takes up to a second
+MOST_ALARMS = 10  # of one tick that are looked into, overall slices first; each takes a second or two
 
 
 @dataclass(frozen=True, slots=True)
