@@ -60,9 +60,9 @@ COMPARATORS = {  # the fastest to notice first -> the part of the streams and ru
     "DDM": 2,
     "PageHinkley told of 10 %": 2,
     "EDDM": 2,
-    "MAPIE": 2,
-    "HDDMA": 2,
-    "HDDMW": 2,
+    "MAPIE": 4,
+    "HDDMA": 4,
+    "HDDMW": 4,
 }
 
 

@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-TRIES = 8  # halvings of the parameter's range
+FINE = 1.05  # the range of a parameter is halved until its ends are so near, unless DETECTORS says how near
 TIMED = 2_000  # updates of an untouched library, for its microseconds
 CHECKED = "to 25 %"  # the change on which shortcuts have to say what the untouched library says
 MOMENTS = "moments of "
@@ -130,10 +130,10 @@ def beyond(detector, stream, moment):
 
 def tune(make, streams, spread, wanted):
     """The largest value found whose false alarms are at most what is wanted, else the smallest; larger have more."""
-    low, high = spread
+    low, high, *fine = spread
     allowed = wanted * streams.size
     best = low, alarms_up_to(make, low, streams, math.inf)
-    for _ in range(TRIES):
+    while high / low > (fine or [FINE])[0]:
         middle = math.exp((math.log(low) + math.log(high)) / 2)
         alarms = alarms_up_to(make, middle, streams, allowed)
         if alarms <= allowed:
@@ -265,7 +265,7 @@ def _kswin(value):
     return drift.KSWIN(alpha=value, seed=1)
 
 
-# name: its default or None, the range of its parameter, what makes it
+# name: its default or None, the range of its parameter and how finely it is searched, what makes it
 DETECTORS = {
     "ADWIN": (0.002, (1e-4, 0.999), lambda value: River(_adwin(value))),
     "ADWIN for rises": (None, (1e-4, 0.999), lambda value: Rises(_adwin(value))),
@@ -275,8 +275,8 @@ DETECTORS = {
     "EDDM": (0.9, (0.01, 0.94), lambda value: River(_eddm(value))),
     "HDDMA": (0.001, (1e-6, 0.999), lambda value: River(_hddm_a(value))),
     "HDDMW": (0.001, (1e-12, 0.999), lambda value: River(_hddm_w(value))),
-    "KSWIN": (0.005, (1e-7, 0.3), lambda value: River(_kswin(value))),
-    "MAPIE": (1 / 0.1, (1 / 0.1, 1 / 0.03), lambda value: Mapie(1 / value)),
+    "KSWIN": (0.005, (0.01, 0.4, 1.5), lambda value: River(_kswin(value))),  # few p-values
+    "MAPIE": (1 / 0.1, (1 / 0.1, 1 / 0.03, 1.005), lambda value: Mapie(1 / value)),
 }
 VERSIONS = {name: lambda: _version("river") for name in DETECTORS} | {"MAPIE": lambda: _version("mapie")}
 LOOKS_BACK = {"KSWIN": 500}  # its window holds 100 losses and knows of nothing else

@@ -102,7 +102,7 @@ def _problem(job: Future[comparators.Said]) -> str:
         case subprocess.TimeoutExpired():
             return f"no end within {comparators.SECONDS} s"
         case subprocess.CalledProcessError():
-            return str(error.stderr).strip()[-300:]
+            return f"ended with {error.returncode}: {str(error.stderr).strip()[-300:]}"
     raise error
 
 
