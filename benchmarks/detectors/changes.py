@@ -58,7 +58,6 @@ COMPARATORS = {  # the fastest to notice first -> the part of the streams and ru
     "ADWIN": 1,
     "PageHinkley": 2,
     "DDM": 2,
-    "PageHinkley told of 10 %": 2,
     "EDDM": 2,
     "MAPIE": 4,
     "HDDMA": 4,

@@ -228,13 +228,6 @@ def _page_hinkley(value):
     return drift.PageHinkley(threshold=1 / value, mode="both" if value == 1 / 50 else "up")
 
 
-def _page_hinkley_told(value):
-    """Half-way between 5 % and 10 % in likelihood: what cumulative sums need for just that change."""
-    from river import drift
-
-    return drift.PageHinkley(threshold=1 / value, delta=0.0224, mode="up")
-
-
 def _ddm(value):
     from river import drift
 
@@ -270,7 +263,6 @@ DETECTORS = {
     "ADWIN": (0.002, (1e-4, 0.999), lambda value: River(_adwin(value))),
     "ADWIN for rises": (None, (1e-4, 0.999), lambda value: Rises(_adwin(value))),
     "PageHinkley": (1 / 50, (1 / 200, 1 / 2), lambda value: River(_page_hinkley(value))),
-    "PageHinkley told of 10 %": (None, (1 / 50, 1 / 2), lambda value: River(_page_hinkley_told(value))),
     "DDM": (1 / 3, (1 / 20, 1 / 1.5), lambda value: River(_ddm(value))),
     "EDDM": (0.9, (0.01, 0.94), lambda value: River(_eddm(value))),
     "HDDMA": (0.001, (1e-6, 0.999), lambda value: River(_hddm_a(value))),
