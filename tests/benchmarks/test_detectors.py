@@ -262,7 +262,6 @@ def test_a_comparator_with_more_false_alarms_is_no_equal_one() -> None:
     rows = (
         *ours,
         row("loud", 10, (40, 42, 41)),
-        row("told of it", 9, (9, 9, 9)),
         row("fair", 70, (13, 12, 11)),
     )
     found = equal.Compared(rows, rows, Sizes(), ())
