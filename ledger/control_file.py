@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlmodel import Session
 
-from ledger.schema import m001_initial, migrate
+from ledger.schema import add_column, m001_initial, migrate
 from ledger.tables import CertifiedSliceRow, ErasedRows, ErasureRow, SliceRuleRow, control_metadata
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another one's short transaction
@@ -34,7 +34,13 @@ def m004_certified_slices(connection: Connection) -> None:
     CertifiedSliceRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
-MIGRATIONS = (m001_initial(control_metadata), m002_erasures, m003_slice_rules, m004_certified_slices)
+MIGRATIONS = (
+    m001_initial(control_metadata),
+    m002_erasures,
+    m003_slice_rules,
+    m004_certified_slices,
+    add_column("label", "probability", "FLOAT NOT NULL DEFAULT 1.0"),
+)
 
 
 def control_path(data_directory: Path) -> Path:

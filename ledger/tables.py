@@ -226,6 +226,7 @@ class LabelRow(ControlFileTable, table=True):
     label: str
     arrived_at_us: int
     source: str
+    probability: float = Field(default=1.0, sa_column_kwargs={"server_default": "1.0"})  # of being chosen
 
 
 class ErasureRow(ControlFileTable, table=True):

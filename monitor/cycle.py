@@ -29,7 +29,7 @@ from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
 from monitor.references import answering_students, certificates, gate_reports
 from monitor.trigger import Stream, tick_mass
-from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
+from monitor.truths import Told, label_history, told, told_sums
 from monitor.watch import Counts, counts_by_stream, watch
 from monitor.windows import add_to_rows, with_whole_life
 
@@ -85,7 +85,8 @@ def run_cycle(
     read = gather(begun, files, tasks, past)
     reports, unreadable = gate_reports(directory, begun.answering)
     read = bounded_slices(engine, read, tasks, reports)
-    changes = _changes(engine, configuration, tasks, begun, read)
+    live, of_past = _told(engine, tasks, begun, read)
+    changes = _changes(configuration.monitor.window_seconds, read, live, of_past)
     counts = {task: _counts(read, task) for task in tasks}
     certified = certificates(directory, begun.answering)
     shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
@@ -126,19 +127,27 @@ def _is_current(session: Session, begun: Begun) -> bool:
     )
 
 
-def _changes(engine: Engine, configuration: Configuration, tasks: Tasks, begun: Begun, read: Read) -> Changes:
-    """What is to be added to which row. Labels read so far never change, so this needs no lock meanwhile."""
-    position, window = begun.positions[LABELS], configuration.monitor.window_seconds
+def _told(engine: Engine, tasks: Tasks, begun: Begun, read: Read) -> tuple[Told, Told]:
+    """What labels say of the pairs of the live reader, and of the one that catches up.
+
+    Labels read so far never change, so this needs no lock meanwhile.
+    """
+    position = begun.positions[LABELS]
     last_label = max([position, *(label.number or 0 for label in read.labels)])
-    pairs, known = (*read.pairs, *read.past.pairs), (*read.known, *read.past.known)
+    live, past = (read.pairs, read.known), (read.past.pairs, read.past.known)
     with transaction(engine) as session:
-        history = label_history(session, [*pairs, *known], last_label)
-    changes: list[Changes] = []
-    for columns in pairs:
-        changes += pair_sums(columns, window)
-        changes += labels_of_new_pairs(columns, history, position, tasks, window)
-    for columns in known:
-        changes += labels_of_known_pairs(read.labels, columns, history, tasks, window)
+        history = label_history(session, [*live[0], *live[1], *past[0], *past[1]], last_label)
+    of_live = told(*live, read.labels, history, position, tasks)
+    return of_live, told(*past, read.labels, history, position, tasks)
+
+
+def _changes(window_seconds: int, read: Read, live: Told, past: Told) -> Changes:
+    """What is to be added to which row."""
+    changes = [
+        change for columns in (*read.pairs, *read.past.pairs) for change in pair_sums(columns, window_seconds)
+    ]
+    for of_reader in (live, past):
+        changes += told_sums(of_reader, window_seconds)
     return with_whole_life(merged_changes(changes))
 
 

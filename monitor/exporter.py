@@ -45,6 +45,11 @@ SLICE_GAUGES: tuple[tuple[str, str, Callable[[SliceSums], float]], ...] = (
         "Pairs of the last hour with a true label.",
         lambda sums: sums.labelled,
     ),
+    (
+        "stillgate_slice_effective_labels",
+        "Equally weighted labels that would say as much as those of the last hour.",
+        lambda sums: sums.effective_labels,
+    ),
     ("stillgate_slice_fidelity_ratio", "Agreement with the teacher.", lambda sums: sums.fidelity),
     (
         "stillgate_slice_fidelity_low_ratio",

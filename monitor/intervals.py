@@ -80,20 +80,20 @@ def paired_loss_upper_bound_exact(losses: int, gains: int, inputs: int, alpha: f
     return tilt * bound(differing, inputs, alpha / 2)
 
 
-def confidence_sequence(successes: int, trials: int, alpha: float) -> tuple[float, float]:
+def confidence_sequence(successes: float, trials: float, alpha: float) -> tuple[float, float]:
     """Bounds that hold at every look at once, from the Beta(1/2, 1/2) mixture; (0, 1) without trials.
 
-    {p : B(k + 1/2, n - k + 1/2) / B(1/2, 1/2) / (p^k (1-p)^(n-k)) < 1 / alpha}
+    {p : B(k + 1/2, n - k + 1/2) / B(1/2, 1/2) / (p^k (1-p)^(n-k)) < 1 / alpha}; effective counts need not be whole
     """
     if trials <= 0:
         return 0.0, 1.0
-    failures = trials - successes
+    failures = max(0.0, trials - successes)
     limit = _log_beta(successes + 0.5, failures + 0.5) - _log_beta(0.5, 0.5) + math.log(alpha)
 
     def excluded(p: float) -> bool:
         return _log_power(successes, p) + _log_power(failures, 1 - p) <= limit
 
-    mean = successes / trials
+    mean = min(1.0, successes / trials)
     low = 0.0 if successes == 0 else _bisect(lambda p: not excluded(p), 0.0, mean)
     high = 1.0 if failures == 0 else _bisect(excluded, mean, 1.0)
     return low, high
@@ -103,7 +103,7 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def _log_power(exponent: int, p: float) -> float:
+def _log_power(exponent: float, p: float) -> float:
     """log(p ** exponent), with 0 ** 0 = 1."""
     if exponent == 0:
         return 0.0

@@ -29,7 +29,10 @@ class SliceReport:
     fidelity_low: float | None  # 95 % bounds that hold at every look
     fidelity_high: float | None
     labelled: int
+    effective_labels: float  # as many equally weighted labels say as much: what the bounds are reckoned with
     accuracy: float | None
+    accuracy_low: float | None  # 95 % bounds that hold at every look, for labels of equal weight
+    accuracy_high: float | None
     teacher_accuracy: float | None
     student_regret: float | None
     calibration_error: float | None  # against the teacher
@@ -111,6 +114,14 @@ def slice_reports(
     ]
 
 
+def accuracy_bounds(
+    sums: SliceSums, alpha: float = INTERVAL_ALPHA
+) -> tuple[float, float] | tuple[None, None]:
+    """Of the student's accuracy; weighted labels count as many as their effective number, an approximation."""
+    size = sums.effective_labels
+    return confidence_sequence(sums.accuracy * size, size, alpha) if size else (None, None)
+
+
 def in_order(names: Mapping[str, object]) -> list[str]:
     """The overall slice first, then by name."""
     return sorted(names, key=lambda name: (name != OVERALL, name))
@@ -120,6 +131,7 @@ def _report(
     name: str, sums: SliceSums, rule: SliceRule | None, overall_bar: float | None, alpha: float
 ) -> SliceReport:
     low, high = confidence_sequence(sums.agreements, sums.pairs, alpha)
+    accuracy_low, accuracy_high = accuracy_bounds(sums, alpha)
     return SliceReport(
         slice=name,
         critical=name == OVERALL or (rule is not None and rule.critical),
@@ -130,7 +142,10 @@ def _report(
         fidelity_low=low if sums.pairs else None,
         fidelity_high=high if sums.pairs else None,
         labelled=sums.labelled,
+        effective_labels=sums.effective_labels,
         accuracy=_number(sums.accuracy),
+        accuracy_low=accuracy_low,
+        accuracy_high=accuracy_high,
         teacher_accuracy=_number(sums.teacher_accuracy),
         student_regret=_number(sums.student_regret),
         calibration_error=_number(sums.calibration_error),

@@ -20,8 +20,9 @@ from monitor.calibration import (
     squared_calibration_error,
 )
 from monitor.histograms import COARSE, LATENCY_EDGES, SHARES, UNIT, WORD_EDGES, quantile
+from monitor.reports import accuracy_bounds
 from monitor.smoothing import POINTS, smooth_calibration_error
-from monitor.sums import COVERAGE_EDGES, FORMAT, SliceSums, Vector, filled
+from monitor.sums import COVERAGE_EDGES, FORMAT, SliceSums, Vector, filled, raised_by_place
 from monitor.temperature import BETAS, best_beta
 
 REFERENCE_FIELDS = (
@@ -53,7 +54,12 @@ def statistics_of(sums: SliceSums, reference: SliceSums | None, classes: int) ->
         "labels": _labels(sums),
         "shift": None if reference is None else shifts(sums, reference, classes),
         "risk_coverage": risk_coverage(sums.coverage_pairs, sums.coverage_disagreements),
-        "label_risk_coverage": risk_coverage(sums.label_coverage_pairs, sums.label_coverage_errors),
+        "label_risk_coverage": risk_coverage(
+            sums.label_coverage_pairs,
+            sums.label_coverage_errors,
+            sums.label_coverage_pairs_excess,
+            sums.label_coverage_errors_excess,
+        ),
         "latency_seconds": {
             "student": _latency(sums.student_latency, sums.student_latency_us),
             "teacher": _latency(sums.teacher_latency, sums.teacher_latency_us),
@@ -89,11 +95,14 @@ def reference_in(kept: Mapping[str, Mapping[str, Any]], slice_name: str) -> Slic
     return SliceSums.from_json(document) if document and document.get("format") == FORMAT else None
 
 
-def risk_coverage(accepted: Vector, wrong: Vector) -> list[dict[str, float]]:
+def risk_coverage(
+    accepted: Vector, wrong: Vector, accepted_excess: Vector = (), wrong_excess: Vector = ()
+) -> list[dict[str, float]]:
     """For each threshold that accepts fewer than the one below it: share accepted, share of those wrong."""
-    pairs, errors = filled(accepted, COVERAGE_EDGES), filled(wrong, COVERAGE_EDGES)
+    pairs = raised_by_place(accepted, accepted_excess, COVERAGE_EDGES)
+    errors = raised_by_place(wrong, wrong_excess, COVERAGE_EDGES)
     total, points = sum(pairs), []
-    taken = failed = 0
+    taken = failed = 0.0
     for index in reversed(range(COVERAGE_EDGES)):
         if pairs[index]:
             taken, failed = taken + pairs[index], failed + errors[index]
@@ -153,10 +162,18 @@ def _calibration(
 
 
 def _labels(sums: SliceSums) -> dict[str, Any]:
-    scored = sum(count for _, count in sums.label_coverage_pairs)
+    weights = (
+        sums.label_coverage_pairs,
+        sums.label_coverage_pairs_excess,
+    )  # of labels that this release folded
+    scored = sum(raised_by_place(*weights, COVERAGE_EDGES))
+    low, high = accuracy_bounds(sums)
     return {
         "labelled": sums.labelled,
+        "effective_labels": sums.effective_labels,
         "accuracy": _number(sums.accuracy),
+        "accuracy_low": low,
+        "accuracy_high": high,
         "teacher_accuracy": _number(sums.teacher_accuracy),
         "student_regret": _number(sums.student_regret),
         "both_right": sums.both_right,
@@ -203,7 +220,7 @@ def _grid(vector: Vector) -> Any:
     return np.array(filled(vector, POINTS), dtype=np.float64) / COARSE
 
 
-def _share(part: int, whole: int) -> float | None:
+def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 

@@ -22,9 +22,11 @@ from monitor.divergence import (
     total_variation,
 )
 from monitor.histograms import (
+    COARSE,
     LATENCY_EDGES,
     UNIT,
     WORD_EDGES,
+    Whole,
     confidence_bin,
     fixed,
     place,
@@ -34,9 +36,11 @@ from monitor.histograms import (
 from monitor.pairs import Pair
 from monitor.smoothing import grid_place, grid_shares
 from monitor.temperature import BETAS, best_beta, tempered
+from monitor.weights import excess, square_excess, weight_of, weighted
 
 FORMAT = 1  # of the JSON form; a change of bins or unit needs another number, a further field does not
 RELIABILITY_BINS = 20
+LABEL_TABLE = 4  # both right, student alone, teacher alone, both wrong
 COVERAGE_EDGES = 100  # confidence thresholds 0.00, 0.01, ... 0.99 that a certificate may use
 
 Vector = tuple[tuple[int, int], ...]  # (index, count) by rising index, no count of 0
@@ -48,6 +52,9 @@ class SliceSums:
 
     Rows that an earlier release stored lack the fields that it did not know: there they are 0, and whoever divides
     such a field divides by `measured`, not by `pairs`.
+
+    Labels are weighted (monitor.weights). Counts of labelled pairs stay whole counts, and what weights above 1 add
+    to them is an excess, 2**-20, beside them; the other sums over labelled pairs hold weighted amounts.
     """
 
     pairs: int = 0
@@ -94,6 +101,12 @@ class SliceSums:
     label_smooth_residual: Vector = ()  # 2**-20
     label_coverage_pairs: Vector = ()
     label_coverage_errors: Vector = ()
+    label_table_excess: Vector = ()  # of both_right, student_alone_right, teacher_alone_right, both_wrong
+    label_squares_excess: Vector = ()  # of the squares of the weights, by bin
+    label_pairs_excess: Vector = ()
+    label_right_excess: Vector = ()
+    label_coverage_pairs_excess: Vector = ()
+    label_coverage_errors_excess: Vector = ()
 
     @classmethod
     def empty(cls) -> "SliceSums":
@@ -129,9 +142,14 @@ class SliceSums:
         )
 
     @classmethod
-    def of_label(cls, pair: Pair, label: int) -> "SliceSums":
-        """What the true class of a pair adds to the sums of that pair."""
+    def of_label(cls, pair: Pair, label: int, probability: float = 1.0) -> "SliceSums":
+        """What the true class of a pair adds to the sums of that pair.
+
+        `probability` is that with which its exchange was chosen for labelling, given that it is a pair.
+        """
         student, teacher = pair.student.top == label, pair.teacher.top == label
+        weight = weight_of(pair.inclusion * probability)
+        beyond = excess(weight)
         q = normalised(pair.student.probabilities or ())
         truth = [float(index == label) for index in range(len(q))]
         confidence = pair.student.confidence
@@ -143,15 +161,21 @@ class SliceSums:
             teacher_alone_right=int(teacher and not student),
             both_wrong=int(not student and not teacher),
             label_pairs=_at(bin_index, 1),
-            label_confidence=_at(bin_index, fixed(min(confidence, 1.0))),
+            label_confidence=_at(bin_index, weighted(fixed(min(confidence, 1.0)), weight)),
             label_right=_at(bin_index, int(student)),
-            label_brier=fixed(brier(truth, q)),
-            label_nll_nats=fixed(cross_entropy_nats(truth, q)),
-            label_tempered_nats=_vector(tempered(truth, q)),
-            label_smooth_density=density,
-            label_smooth_residual=residual,
+            label_brier=weighted(fixed(brier(truth, q)), weight),
+            label_nll_nats=weighted(fixed(cross_entropy_nats(truth, q)), weight),
+            label_tempered_nats=_vector([weighted(value, weight) for value in tempered(truth, q)]),
+            label_smooth_density=_weighted(density, weight),
+            label_smooth_residual=_weighted(residual, weight),
             label_coverage_pairs=_at(edge_index, 1),
             label_coverage_errors=_at(edge_index, int(not student)),
+            label_table_excess=_at(table_place(student, teacher), beyond),
+            label_squares_excess=_at(bin_index, square_excess(weight)),
+            label_pairs_excess=_at(bin_index, beyond),
+            label_right_excess=_at(bin_index, beyond * student),
+            label_coverage_pairs_excess=_at(edge_index, beyond),
+            label_coverage_errors_excess=_at(edge_index, beyond * (not student)),
         )
 
     def merge(self, other: "SliceSums") -> "SliceSums":
@@ -228,18 +252,40 @@ class SliceSums:
         return self.both_right + self.student_alone_right + self.teacher_alone_right + self.both_wrong
 
     @property
+    def label_table(self) -> list[float]:
+        """Weights of labelled pairs where both are right, the student alone, the teacher alone, none."""
+        counts = self.both_right, self.student_alone_right, self.teacher_alone_right, self.both_wrong
+        return [
+            raised(*of_cell)
+            for of_cell in zip(counts, filled(self.label_table_excess, LABEL_TABLE), strict=True)
+        ]
+
+    @property
+    def label_weight(self) -> float:
+        """Of all labelled pairs: `labelled` where every one was certain to be labelled."""
+        return sum(self.label_table)
+
+    @property
+    def effective_labels(self) -> float:
+        """As many equally weighted labels say as much about a share (Kish 1965)."""
+        squares = raised(self.labelled, sum(amount for _, amount in self.label_squares_excess))
+        return _ratio(self.label_weight**2, squares) if self.labelled else 0.0
+
+    @property
     def accuracy(self) -> float:
-        """Share of labelled pairs where the student is right."""
-        return _ratio(self.both_right + self.student_alone_right, self.labelled)
+        """Share of pairs where the student is right, estimated from the labelled ones, as are those below."""
+        both, student, _, _ = self.label_table
+        return _ratio(both + student, self.label_weight)
 
     @property
     def teacher_accuracy(self) -> float:
-        return _ratio(self.both_right + self.teacher_alone_right, self.labelled)
+        both, _, teacher, _ = self.label_table
+        return _ratio(both + teacher, self.label_weight)
 
     @property
     def student_regret(self) -> float:
-        """Share of labelled pairs where the teacher alone is right: what serving the student costs."""
-        return _ratio(self.teacher_alone_right, self.labelled)
+        """Share where the teacher alone is right: what serving the student costs."""
+        return _ratio(self.label_table[2], self.label_weight)
 
     @property
     def reliability(self) -> list[ReliabilityBin]:
@@ -248,8 +294,15 @@ class SliceSums:
 
     @property
     def label_reliability(self) -> list[ReliabilityBin]:
-        """Bins against true labels."""
-        return _bins(self.label_pairs, self.label_confidence, self.label_right)
+        """Bins against true labels, weighted."""
+        pairs = raised_by_place(self.label_pairs, self.label_pairs_excess, RELIABILITY_BINS)
+        right = raised_by_place(self.label_right, self.label_right_excess, RELIABILITY_BINS)
+        squares = raised_by_place(self.label_pairs, self.label_squares_excess, RELIABILITY_BINS)
+        confidence = filled(self.label_confidence, RELIABILITY_BINS)
+        return [
+            ReliabilityBin(n, c / UNIT, r, n * n / s if s else None)
+            for n, c, r, s in zip(pairs, confidence, right, squares, strict=True)
+        ]
 
     @property
     def calibration_error(self) -> float:
@@ -297,6 +350,20 @@ def _total(column: tuple[Any, ...]) -> Any:
     return tuple(sorted((index, count) for index, count in counts.items() if count))
 
 
+def table_place(student: Whole, teacher: Whole) -> Whole:
+    """Place in `label_table` of a pair, by who is right (1) and who is not (0)."""
+    return 3 - 2 * student - teacher
+
+
+def raised(count: int, beyond: int) -> float:
+    """A sum of weights from the count of its labels and their excess."""
+    return count + beyond / COARSE if beyond else count
+
+
+def raised_by_place(counts: Vector, beyond: Vector, length: int) -> list[float]:
+    return list(map(raised, filled(counts, length), filled(beyond, length)))
+
+
 def filled(vector: Vector, length: int) -> list[int]:
     """Every count, those of 0 too."""
     counts = dict(vector)
@@ -342,8 +409,16 @@ def _at(index: int, count: int) -> Vector:
     return ((index, count),) if count else ()
 
 
+def _weighted(vector: Vector, weight: int) -> Vector:
+    return _vector_of((index, weighted(amount, weight)) for index, amount in vector)
+
+
 def _vector(values: Sequence[int]) -> Vector:
-    return tuple((index, value) for index, value in enumerate(values) if value)
+    return _vector_of(enumerate(values))
+
+
+def _vector_of(entries: Iterable[tuple[int, int]]) -> Vector:
+    return tuple((index, value) for index, value in entries if value)
 
 
 def _negative(value: Any) -> Any:
@@ -359,5 +434,5 @@ def _bins(counts: Vector, confidence: Vector, right: Vector) -> list[Reliability
     return [ReliabilityBin(n, c / UNIT, r) for n, c, r in zip(*columns, strict=True)]
 
 
-def _ratio(part: int, whole: int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan

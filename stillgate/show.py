@@ -117,7 +117,7 @@ def erased_rows(erased: Document) -> str:
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
     table = table_of(
         "slice", "bar>", "at its gate>", "live>", "95 %>", f"last {recent_seconds:g} s>", "pairs>",
-        "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
+        "accuracy>", "teacher's>", "labels>", "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
     for line in task["slices"]:
         if line["artifact"] == artifact:
@@ -137,9 +137,15 @@ def _slice(line: Document) -> list[RenderableType]:
         str(line["pairs"]),
         percent(line["accuracy"]),
         percent(line["teacher_accuracy"]),
+        labels_said(line["labelled"], line["effective_labels"]),
         "-" if error is None else f"{error:.3f}",
         _serves_from(threshold, line["void"]),
     ]
+
+
+def labels_said(labelled: int, effective: float) -> str:
+    """How many labels there are and, where weights make them fewer, how many they count as."""
+    return f"{labelled:,}" + (f" as {effective:,.0f}" if round(effective) < labelled else "")
 
 
 def _serves_from(threshold: float | None, void: bool) -> Text:

@@ -158,9 +158,11 @@ def set_stage(engine: Engine, artifact: str, stage: Stage) -> None:
         append_stage_change(session, change, task_stages(session, TASK).revision)
 
 
-def send_label(engine: Engine, exchange: str, label: str, index: int = 0) -> None:
+def send_label(
+    engine: Engine, exchange: str, label: str, index: int = 0, probability: float | None = None
+) -> None:
     with transaction(engine) as session:
-        keep_label(session, exchange, index, label, "test")
+        keep_label(session, exchange, index, label, "test", probability)
 
 
 def traffic(count: int, artifact: str, disagree: Sequence[int] = (), **changes: Any) -> Any:

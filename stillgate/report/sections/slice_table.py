@@ -7,13 +7,14 @@ from stillgate.report.markup import NOTHING, Markup, element, joined
 from stillgate.report.slices import SliceLine
 from stillgate.report.tables import VERDICT_KIND, Cell, card, folded, name, paragraph, pill, table
 from stillgate.report.words import count, number, percent
+from stillgate.show import labels_said
 
 
 def slice_section(report: Report) -> Markup:
     if not report.slices:
         return paragraph("There are no pairs in this time, so no slice can be measured.")
     columns = (
-        "slice", "pairs>", "fidelity>", "95 % interval>", "bar>", "verdict", "accuracy>", "teacher's>",
+        "slice", "pairs>", "fidelity>", "95 % interval>", "bar>", "verdict", "accuracy>", "teacher's>", "labels>",
         "calibration error>", "divergence, bits>", "serves from>", "share above>", "served>", "compared>",
     )  # fmt: skip
     shown = report.slices[:SLICES_SHOWN]
@@ -46,6 +47,7 @@ def _slice_row(line: SliceLine) -> Sequence[Cell]:
         pill("no bar", "") if report.bar is None else pill(line.verdict, VERDICT_KIND[line.verdict]),
         percent(report.accuracy),
         percent(report.teacher_accuracy),
+        labels_said(report.labelled, report.effective_labels),
         number(report.calibration_error),
         number(report.divergence_bits),
         "teacher" if line.threshold is None else f"{line.threshold:.2f}",
