@@ -9,11 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlmodel import Session
 
 from ledger.schema import add_column, m001_initial, migrate
-from ledger.tables import CertifiedSliceRow, ErasedRows, ErasureRow, SliceRuleRow, control_metadata
+from ledger.tables import (
+    CertifiedSliceRow,
+    DetectorRow,
+    ErasedRows,
+    ErasureRow,
+    LabelWatchRow,
+    SliceRuleRow,
+    control_metadata,
+)
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another one's short transaction
 
@@ -34,12 +42,28 @@ def m004_certified_slices(connection: Connection) -> None:
     CertifiedSliceRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
 
 
+def m007_harms(connection: Connection) -> None:
+    """A detector for each harm, and what is kept of labels. A new file has both already."""
+    LabelWatchRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+    columns = [row[1] for row in connection.execute(text("PRAGMA table_info(detector)"))]
+    if "harm" in columns:
+        return
+    connection.execute(text("ALTER TABLE detector RENAME TO detector_before"))
+    DetectorRow.__table__.create(connection)  # type: ignore[attr-defined]
+    names = "task, artifact, slice, state"
+    copied = f"INSERT INTO detector ({names}, harm) SELECT {names}, 'disagreement' FROM detector_before"
+    connection.execute(text(copied))
+    connection.execute(text("DROP TABLE detector_before"))
+
+
 MIGRATIONS = (
     m001_initial(control_metadata),
     m002_erasures,
     m003_slice_rules,
     m004_certified_slices,
     add_column("label", "probability", "FLOAT NOT NULL DEFAULT 1.0"),
+    m007_harms,
+    add_column("alarm", "harm", "VARCHAR NOT NULL DEFAULT 'disagreement'"),
 )
 
 

@@ -213,6 +213,7 @@ class AlarmRow(ControlFileTable, table=True):
     decision: str  # job_opened, or why none was
     job_id: int | None = None
     receipt: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    harm: str = Field(default="disagreement", sa_column_kwargs={"server_default": "disagreement"})
 
 
 class LabelRow(ControlFileTable, table=True):
@@ -281,9 +282,20 @@ class SliceRuleRow(ControlFileTable, table=True):
 
 
 class DetectorRow(ControlFileTable, table=True):
-    """State of one detector: one slice of one student."""
+    """State of one detector: one harm in one slice of one student."""
 
     __tablename__ = "detector"
+    task: str = Field(primary_key=True)
+    artifact: str = Field(primary_key=True)
+    slice: str = Field(primary_key=True)
+    harm: str = Field(default="disagreement", primary_key=True)  # ledger.harms
+    state: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class LabelWatchRow(ControlFileTable, table=True):
+    """What is kept of the labels of one slice of one student: monitor.label_watch."""
+
+    __tablename__ = "label_watch"
     task: str = Field(primary_key=True)
     artifact: str = Field(primary_key=True)
     slice: str = Field(primary_key=True)

@@ -24,13 +24,15 @@ from monitor.declared_rules import earliest, join, note_earliest, settle
 from monitor.due_jobs import open_due_job
 from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.gathering import LABELS, SWEPT, Begun, Read, Reports, bounded_slices, gather, source_of
+from monitor.label_evidence import Labels, labels_by_slice, pairs_by_slice
+from monitor.label_watch import advanced, keep
 from monitor.lost_labels import aged_labels
 from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
 from monitor.references import answering_students, certificates, gate_reports
-from monitor.trigger import Stream, tick_mass
+from monitor.trigger import Decision, Slice, tick_mass
 from monitor.truths import Told, label_history, told, told_sums
-from monitor.watch import Counts, counts_by_stream, watch
+from monitor.watch import Counts, Shown, counts_by_stream, watch
 from monitor.windows import add_to_rows, with_whole_life
 
 PROCESS = "monitor"  # reader of the cursors and name of the heartbeat
@@ -49,7 +51,9 @@ class Alarm:
     task: str
     slice: str
     artifact: str
+    harm: str
     decision: str
+    reason: str
     job_id: int | None
 
 
@@ -88,6 +92,7 @@ def run_cycle(
     live, of_past = _told(engine, tasks, begun, read)
     changes = _changes(configuration.monitor.window_seconds, read, live, of_past)
     counts = {task: _counts(read, task) for task in tasks}
+    labels = {task: labels_by_slice(live, task) for task in tasks}
     certified = certificates(directory, begun.answering)
     shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
     starts = earliest((*read.pairs, *read.past.pairs))
@@ -97,7 +102,7 @@ def run_cycle(
         add_to_rows(session, changes)
         note_earliest(session, starts)
         mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
-        alarms = _watch(session, configuration, counts, reports, mass, now_us)
+        alarms = _watch(session, configuration, read, counts, labels, reports, mass, now_us)
         voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
         for task in configuration.task:
             open_due_job(session, task, certified[task.name], now_us)
@@ -151,7 +156,7 @@ def _changes(window_seconds: int, read: Read, live: Told, past: Told) -> Changes
     return with_whole_life(merged_changes(changes))
 
 
-def _counts(read: Read, task: str) -> dict[Stream, Counts]:
+def _counts(read: Read, task: str) -> dict[Slice, Counts]:
     return counts_by_stream(_of_task(read, task))
 
 
@@ -162,15 +167,22 @@ def _of_task(read: Read, task: str) -> list[PairColumns]:
 def _watch(
     session: Session,
     configuration: Configuration,
-    counts: Mapping[str, Mapping[Stream, Counts]],
+    read: Read,
+    counts: Mapping[str, Mapping[Slice, Counts]],
+    labels: Mapping[str, Mapping[Slice, Labels]],
     reports: Reports,
     mass: float,
     now_us: int,
 ) -> list[AlarmRow]:
     alarms: list[AlarmRow] = []
     for task in configuration.task:
-        answering, of_task = reports[task.name], counts[task.name]
-        alarms += watch(session, task, configuration.monitor, answering, of_task, mass, now_us)
+        answering, trigger = reports[task.name], task.trigger
+        pairs = pairs_by_slice(_of_task(read, task.name))
+        tick = advanced(session, task.name, trigger, answering, labels[task.name], pairs, now_us)
+        shown = Shown(counts[task.name], tick)
+        raised = watch(session, task, configuration.monitor, answering, shown, mass, now_us)
+        keep(session, task.name, tick, raised)
+        alarms += raised
     return alarms
 
 
@@ -187,7 +199,8 @@ def _recertify(
     voids: list[Void] = []
     for task in configuration.task:
         of_task = certified[task.name], shown[task.name]
-        voids += recertify(session, task, seconds, *of_task, alarms, mass, now_us)
+        raised = [alarm for alarm in alarms if alarm.decision != Decision.LABELS_MOVED]
+        voids += recertify(session, task, seconds, *of_task, raised, mass, now_us)
     return voids
 
 
@@ -234,7 +247,7 @@ def _report(
         lost_labels=len(read.swept.lost),
         unusable=dict(unusable),
         overflow=read.overflow,
-        alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
+        alarms=tuple(map(_alarm, alarms)),
         voids=tuple(voids),
         joined=names if caught_up else (),
         catching_up={} if caught_up else dict.fromkeys(names, read.share_of_past),
@@ -243,6 +256,11 @@ def _report(
         or read.is_behind
         or (begun.followed.more_wait if caught_up else read.past_is_behind),
     )
+
+
+def _alarm(row: AlarmRow) -> Alarm:
+    reason = row.receipt["decision_reason"]
+    return Alarm(row.id or 0, row.task, row.slice, row.artifact, row.harm, row.decision, reason, row.job_id)
 
 
 def _heartbeat(session: Session, report: CycleReport, now_us: int) -> dict[str, Any]:

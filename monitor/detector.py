@@ -85,6 +85,12 @@ class Detector:
     def inputs(self) -> int:
         return sum(self.totals)
 
+    @property
+    def mean_loss(self) -> float | None:
+        """Of these inputs; None before the first."""
+        total = math.fsum(n * loss for n, loss in zip(self.totals, self.terms.losses, strict=True))
+        return total / self.inputs if self.inputs else None
+
 
 def bets_for(m0: float) -> tuple[float, ...]:
     """Bets tuned to a geometric range of harms above the null, from a fifth of it to a half."""

@@ -124,7 +124,11 @@ def accuracy_bounds(
 
 def in_order(names: Mapping[str, object]) -> list[str]:
     """The overall slice first, then by name."""
-    return sorted(names, key=lambda name: (name != OVERALL, name))
+    return sorted(names, key=slice_order)
+
+
+def slice_order(name: str) -> tuple[bool, str]:
+    return name != OVERALL, name
 
 
 def _report(

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ledger.alarms import LABELS_MOVED
 from ledger.clock import iso
 
 Document = Mapping[str, Any]
@@ -68,13 +69,19 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
             yield Text(f"erasure {erasure['id']} is not done yet: step {erasure['step']}", style="yellow")
     for alarm in task["alarms"][:3]:
         yield Text(
-            f"alarm {alarm['id']} on slice {alarm['slice']} of {alarm['artifact']}, {iso(alarm['at_us'])}:"
-            f" {alarm['decision'].replace('_', ' ')}"
-            + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
+            f"alarm {alarm['id']} on slice {alarm['slice']} of {alarm['artifact']}, {iso(alarm['at_us'])},"
+            f" {alarm['harm'].replace('_', ' ')}: {alarm_said(alarm)}"
         )
     for act in document["acts"]:
         if act["task"] == task["task"]:
             yield Text.assemble((act["who"], "bold"), f": {act['what']}\n    ", (act["command"], "cyan"))
+
+
+def alarm_said(alarm: Document) -> str:
+    """What it led to, or why it was refused."""
+    if alarm["decision"] == LABELS_MOVED:
+        return f"refused: {alarm['decision_reason']}"
+    return str(alarm["decision"]).replace("_", " ") + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
 
 
 def serves(task: Document) -> str:

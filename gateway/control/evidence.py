@@ -2,6 +2,7 @@
 
 from sqlmodel import Session, col, select
 
+from ledger import alarms
 from ledger.configuration import MonitorSection, TaskSection
 from ledger.heartbeats import heartbeat_age_seconds
 from ledger.tables import AlarmRow, SliceRuleRow
@@ -40,10 +41,10 @@ def _catching_up(session: Session, task: TaskSection) -> list[str]:
 
 
 def last_alarm(session: Session, task: str, artifact: str) -> AlarmRow | None:
-    """The newest alarm of one student."""
+    """The newest alarm of one student that was not refused."""
     return session.exec(
         select(AlarmRow)
-        .where(AlarmRow.task == task, AlarmRow.artifact == artifact)
+        .where(AlarmRow.task == task, AlarmRow.artifact == artifact, alarms.counts())
         .order_by(col(AlarmRow.id).desc())
         .limit(1)
     ).first()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, select
 
+from ledger.alarms import LABELS_MOVED
 from ledger.configuration import Configuration, TaskSection
 from ledger.exchange_file import exchange_paths
 from ledger.slices import OVERALL
@@ -66,7 +67,8 @@ class Known:
         return dict((self.registered.thresholds if self.registered else None) or {})
 
     def alarms_of(self, student: str | None) -> list[AlarmLine]:
-        return [alarm for alarm in self.alarms if alarm.artifact == student]
+        """Without those that were refused."""
+        return [one for one in self.alarms if one.artifact == student and one.decision != LABELS_MOVED]
 
 
 def build_report(

@@ -13,7 +13,7 @@ from tests.deploy.rules import DASHBOARDS, PROMETHEUS, ROOT, metrics_in, recorde
 
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 LABELS = {
-    *("artifact", "gateway", "outcome", "part", "process", "provider", "reason", "rule", "served_by"),
+    *("artifact", "gateway", "harm", "outcome", "part", "process", "provider", "reason", "rule", "served_by"),
     *("slice", "stage", "state", "status", "task", "webhook"),
 }
 NO_BASE_UNIT = re.compile(r"_(ms|milliseconds|us|minutes|hours|days|percent|kb|mb|kilobytes|megabytes)(_|$)")

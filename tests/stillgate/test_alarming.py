@@ -115,7 +115,7 @@ def test_nulls_and_delays_are_explained_slice_by_slice(desk: Desk, student: str)
     overall, area = task["slices"]
 
     assert explained.exit_code == 0
-    for said in ("30 of 600 pairs of the gate disagreed", "never", "+20 points", "2 slices are watched"):
+    for said in ("30 of 600 pairs of the gate disagreed", "never", "+20 points", "2 detectors watch"):
         assert said in explained.stdout
     assert (overall["slice"], overall["rate"], overall["rate_source"]) == ("all", 0.05, "gate")
     assert overall["pairs_an_hour"] == pytest.approx(3600)
