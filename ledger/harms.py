@@ -10,3 +10,6 @@ class Harm(StrEnum):
     TOTAL_VARIATION = "total_variation"  # of its distribution from the teacher's
     DIVERGENCE_BITS = "divergence_bits"  # Jensen-Shannon, of the same
     REGRET = "regret"  # 1 where by the true label the teacher alone is right
+
+
+HARMS = (Harm.DISAGREEMENT, Harm.TOTAL_VARIATION, Harm.REGRET)  # the two distances say much the same

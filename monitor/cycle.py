@@ -24,15 +24,14 @@ from monitor.declared_rules import earliest, join, note_earliest, settle
 from monitor.due_jobs import open_due_job
 from monitor.folding import Changes, merged_changes, pair_sums
 from monitor.gathering import LABELS, SWEPT, Begun, Read, Reports, bounded_slices, gather, source_of
-from monitor.label_evidence import Labels, labels_by_slice, pairs_by_slice
-from monitor.label_watch import advanced, keep
 from monitor.lost_labels import aged_labels
 from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
-from monitor.references import answering_students, certificates, gate_reports
-from monitor.trigger import Decision, Slice, tick_mass
-from monitor.truths import Told, label_history, told, told_sums
-from monitor.watch import Counts, Shown, counts_by_stream, watch
+from monitor.references import answering_students, certificates, gate_reports, references
+from monitor.showing import Shown, shown_of
+from monitor.trigger import Decision, tick_mass
+from monitor.truths import Told, label_history, of_task, told, told_sums
+from monitor.watch import watch
 from monitor.windows import add_to_rows, with_whole_life
 
 PROCESS = "monitor"  # reader of the cursors and name of the heartbeat
@@ -91,10 +90,13 @@ def run_cycle(
     read = bounded_slices(engine, read, tasks, reports)
     live, of_past = _told(engine, tasks, begun, read)
     changes = _changes(configuration.monitor.window_seconds, read, live, of_past)
-    counts = {task: _counts(read, task) for task in tasks}
-    labels = {task: labels_by_slice(live, task) for task in tasks}
     certified = certificates(directory, begun.answering)
-    shown = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
+    kept = references(directory, begun.answering)
+    shown = {
+        name: shown_of(_of_task(read, name), of_task(live, name), task.trigger, kept[name])
+        for name, task in tasks.items()
+    }
+    accepted = {task: seen(_of_task(read, task), certified[task]) for task in tasks}
     starts = earliest((*read.pairs, *read.past.pairs))
     with transaction(engine) as session:
         if not _is_current(session, begun):
@@ -102,8 +104,8 @@ def run_cycle(
         add_to_rows(session, changes)
         note_earliest(session, starts)
         mass = tick_mass(_seconds_since_last_tick(session, now_us), configuration.monitor.tick_seconds)
-        alarms = _watch(session, configuration, read, counts, labels, reports, mass, now_us)
-        voids = _recertify(session, configuration, certified, shown, alarms, mass, now_us)
+        alarms = _watch(session, configuration, shown, reports, mass, now_us)
+        voids = _recertify(session, configuration, certified, accepted, alarms, mass, now_us)
         for task in configuration.task:
             open_due_job(session, task, certified[task.name], now_us)
         _advance(session, begun, read)
@@ -156,10 +158,6 @@ def _changes(window_seconds: int, read: Read, live: Told, past: Told) -> Changes
     return with_whole_life(merged_changes(changes))
 
 
-def _counts(read: Read, task: str) -> dict[Slice, Counts]:
-    return counts_by_stream(_of_task(read, task))
-
-
 def _of_task(read: Read, task: str) -> list[PairColumns]:
     return [columns for columns in read.pairs if columns.task == task]
 
@@ -167,22 +165,15 @@ def _of_task(read: Read, task: str) -> list[PairColumns]:
 def _watch(
     session: Session,
     configuration: Configuration,
-    read: Read,
-    counts: Mapping[str, Mapping[Slice, Counts]],
-    labels: Mapping[str, Mapping[Slice, Labels]],
+    shown: Mapping[str, Shown],
     reports: Reports,
     mass: float,
     now_us: int,
 ) -> list[AlarmRow]:
     alarms: list[AlarmRow] = []
     for task in configuration.task:
-        answering, trigger = reports[task.name], task.trigger
-        pairs = pairs_by_slice(_of_task(read, task.name))
-        tick = advanced(session, task.name, trigger, answering, labels[task.name], pairs, now_us)
-        shown = Shown(counts[task.name], tick)
-        raised = watch(session, task, configuration.monitor, answering, shown, mass, now_us)
-        keep(session, task.name, tick, raised)
-        alarms += raised
+        answering, found = reports[task.name], shown[task.name]
+        alarms += watch(session, task, configuration.monitor, answering, found, mass, now_us)
     return alarms
 
 
@@ -190,7 +181,7 @@ def _recertify(
     session: Session,
     configuration: Configuration,
     certified: Mapping[str, Certificates],
-    shown: Mapping[str, Seen],
+    accepted: Mapping[str, Seen],
     alarms: Sequence[AlarmRow],
     mass: float,
     now_us: int,
@@ -198,9 +189,9 @@ def _recertify(
     seconds = configuration.monitor.tick_seconds
     voids: list[Void] = []
     for task in configuration.task:
-        of_task = certified[task.name], shown[task.name]
+        found = certified[task.name], accepted[task.name]
         raised = [alarm for alarm in alarms if alarm.decision != Decision.LABELS_MOVED]
-        voids += recertify(session, task, seconds, *of_task, raised, mass, now_us)
+        voids += recertify(session, task, seconds, *found, raised, mass, now_us)
     return voids
 
 

@@ -4,7 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
+import numpy as np
 from scipy.special import betainc, betaincinv  # not scipy.stats, which takes a second to import
+
+_MEAN_BETS = np.geomspace(0.02, 0.95, 8)  # of what a loss of 1 would cost
 
 
 def lower_bound(successes: int, trials: int, alpha: float) -> float:
@@ -33,6 +36,23 @@ def at_least_p_value(successes: int, trials: int, share: float) -> float:
     if successes <= 0:
         return 1.0
     return float(betainc(successes, trials - successes + 1, share)) if successes <= trials else 0.0
+
+
+def mean_upper_bound(counts: Sequence[int], losses: Sequence[float], alpha: float) -> float:
+    """Of a mean loss in [0, 1]: the true one is above this with probability at most alpha. 1 without losses.
+
+    By betting that the mean is lower (Waudby-Smith and Ramdas 2023), with bets that are fixed beforehand: then the
+    order of the losses does not matter, and their counts suffice. It adapts to their variance, unlike Hoeffding's.
+    """
+    if not sum(counts):
+        return 1.0
+    shares, weights = np.array(losses), np.array(counts)
+
+    def refuted(mean: float) -> bool:
+        gains = np.log1p(_MEAN_BETS[:, None] * (mean - shares) / (1 - mean)) @ weights
+        return float(np.logaddexp.reduce(gains)) - math.log(len(gains)) >= -math.log(alpha)
+
+    return _bisect(refuted, float(shares @ weights / weights.sum()), 1 - 1e-9)
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:

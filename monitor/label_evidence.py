@@ -34,11 +34,11 @@ class Labels:
     at_us: int  # start of the earliest exchange
 
 
-def labels_by_slice(told: Told, task: str) -> dict[Slice, Labels]:
+def labels_by_slice(told: Told) -> dict[Slice, Labels]:
     """Pairs whose true class became known in this tick. A later label corrects sums, and no evidence."""
     gathered: dict[Slice, _Gathered] = {}
     for columns, truth, first in _first_labels(told):
-        if columns.task == task and first.any():
+        if first.any():
             _gather(gathered, columns, truth, np.flatnonzero(first))
     return {
         of_slice: Labels(dict(one.regrets), flow_of(0, one.weights), one.at_us)

@@ -49,10 +49,6 @@ class LabelWatch:
     waiting: int = 0  # pairs since the last label
     flows: tuple[tuple[int, Flow], ...] = ()  # by tick with labels, with the start of its earliest exchange
 
-    def null(self, tolerance: float) -> Null | None:
-        """None while it is learnt."""
-        return null_of_labels(self.learnt, self.slices, tolerance) if self.is_learnt else None
-
 
 @dataclass(frozen=True, slots=True)
 class Bet:
@@ -89,9 +85,10 @@ def advanced(
     now_us: int,
 ) -> LabelTick:
     """One tick of a task's labels; nothing is written yet. A slice begins with its first label."""
-    if Harm.REGRET not in trigger.harms:
+    watches = Harm.REGRET in trigger.harms
+    _forget_others(session, task, answering if watches else ())
+    if not watches:
         return LabelTick()
-    _forget_others(session, task, answering)
     before = kept(session, task)
     new = [of_slice for of_slice in sorted(labels) if of_slice not in before and of_slice[0] in answering]
     after, bets = dict(before), {}
@@ -182,6 +179,6 @@ def _slices(report: GateReport | None) -> int:
 
 
 def _forget_others(session: Session, task: str, answering: Collection[str]) -> None:
-    """As with detectors: a student that stopped answering begins anew."""
+    """As with detectors: a student that stopped answering begins anew, and so do all when labels are not watched."""
     others = col(LabelWatchRow.artifact).not_in(list(answering))
     session.exec(delete(LabelWatchRow).where(col(LabelWatchRow.task) == task, others))

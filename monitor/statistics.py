@@ -32,6 +32,8 @@ REFERENCE_FIELDS = (
     "teacher_classes",
     "student_classes",
     "words",
+    "total_variation_histogram",
+    "divergence_histogram",
 )
 LEAST_REFERENCE = 100  # pairs; below, every shift drowns in the reference's own noise
 
@@ -170,6 +172,7 @@ def _labels(sums: SliceSums) -> dict[str, Any]:
     low, high = accuracy_bounds(sums)
     return {
         "labelled": sums.labelled,
+        "labelled_ratio": _share(sums.labelled, sums.pairs),
         "effective_labels": sums.effective_labels,
         "accuracy": _number(sums.accuracy),
         "accuracy_low": low,

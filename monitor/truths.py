@@ -57,6 +57,13 @@ class Told:
     known: Sequence[tuple[PairColumns, Correction]]
 
 
+def of_task(told: Told, task: str) -> Told:
+    return Told(
+        [entry for entry in told.new if entry[0].task == task],
+        [entry for entry in told.known if entry[0].task == task],
+    )
+
+
 def label_history(session: Session, many: Iterable[PairColumns], upto: int) -> History:
     """Every label of these pairs' exchanges that arrived up to the number `upto`."""
     history: dict[Input, list[Said]] = {}

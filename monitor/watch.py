@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import orjson
 from sqlmodel import Session, col, delete, or_, select
 
@@ -16,24 +15,22 @@ from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
 from ledger.tables import AlarmRow, DetectorRow, StudentRow, SumsRow
 from monitor.baseline import Null, null_of
-from monitor.columns import PairColumns
 from monitor.detector import DISAGREEMENT, Detector, new_detector, terms_for, update
 from monitor.detector_state import from_json, to_json
-from monitor.histograms import Bools, Ints
-from monitor.label_watch import LabelTick
+from monitor.distances import DISTANCES, LOSSES, null_of_distance
+from monitor.label_watch import LabelTick, advanced
+from monitor.label_watch import keep as keep_labels
 from monitor.receipt import receipt_of
 from monitor.reports import WHOLE_LIFE
-from monitor.slicing import NO_SLICE
+from monitor.showing import Shown
 from monitor.sums import SliceSums
-from monitor.trigger import Circumstances, Decision, Slice, Stream, decide, log_threshold, stream_masses
+from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 
-MOST_STREAMS = 2000  # of a task: a caller's header may take any number of values, memory may not
+MOST_STREAMS = 4000  # of a task: a caller's header may take any number of values, memory may not
 ACTOR = "monitor"
 
 _KEPT = "SELECT artifact, slice, harm, state FROM detector WHERE task = ?"
 _KEEP = "INSERT OR REPLACE INTO detector (task, artifact, slice, harm, state) VALUES (?, ?, ?, ?, ?)"
-
-Counts = tuple[int, int, int]  # distinct inputs, disagreements, start of the earliest exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +56,8 @@ def read_watched(state: Mapping[str, Any]) -> Watched | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What one tick shows a task's detectors."""
-
-    pairs: Mapping[Slice, Counts]
-    labels: LabelTick
-
-
-@dataclass(frozen=True, slots=True)
 class _Bet:
-    """What one tick shows one of them, and against which null."""
+    """What one tick shows one detector, and against which null."""
 
     null: Null
     losses: tuple[float, ...]
@@ -76,41 +65,15 @@ class _Bet:
     at_us: int
 
 
-def counts_by_stream(pages: Sequence[PairColumns]) -> dict[Slice, Counts]:
-    """What one tick shows each slice. Identical inputs count once: a client's retries are no evidence."""
-    streams: dict[Slice, int] = {}
-    digests: dict[str, int] = {}
-    seen = [part for columns in pages for part in _seen(columns, streams, digests)]
-    if not seen:
-        return {}
-    stream, digest, agrees, at_us = (np.concatenate(column) for column in zip(*seen, strict=True))
-    _, first = np.unique(stream * len(digests) + digest, return_index=True)  # the first arrival of each
-    inputs = np.bincount(stream[first], minlength=len(streams))
-    disagreements = np.bincount(stream[first][~agrees[first]], minlength=len(streams))
-    earliest = np.full(len(streams), np.iinfo(np.int64).max)
-    np.minimum.at(earliest, stream[first], at_us[first])
-    counts = zip(inputs.tolist(), disagreements.tolist(), earliest.tolist(), strict=True)
-    return {name: of_stream for name, of_stream in zip(streams, counts, strict=True) if of_stream[0]}
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """What bets are taken on."""
 
-
-def _seen(
-    columns: PairColumns, streams: dict[Slice, int], digests: dict[str, int]
-) -> Iterator[tuple[Ints, Ints, Bools, Ints]]:
-    """Stream, digest, agreement and start of every pair in every rule's slice; names new streams and digests."""
-    for text in dict.fromkeys(columns.digests):
-        digests.setdefault(text, len(digests))
-    digest = np.fromiter(map(digests.__getitem__, columns.digests), np.int64, len(columns))
-    for rule in columns.slices:
-        inside = np.flatnonzero(rule.codes != NO_SLICE)
-        table = np.array(
-            [
-                [streams.setdefault((artifact, name), len(streams)) for name in rule.names]
-                for artifact in columns.artifacts
-            ],
-            dtype=np.int64,
-        )
-        stream = table[columns.artifact[inside], rule.codes[inside]] if len(inside) else inside
-        yield stream, digest[inside], columns.measures.agrees[inside], columns.at_us[inside]
+    task: TaskSection
+    answering: Mapping[str, GateReport | None]
+    shown: Shown
+    labels: LabelTick
+    now_us: int
 
 
 def watch(
@@ -129,72 +92,65 @@ def watch(
     _forget_others(session, task, answering)
     before = kept(session, task.name)
     limit = log_threshold(task.trigger.false_alarms, task.trigger.period_days, monitor.tick_seconds)
-    after = _updated(task, before, answering, shown, mass, now_us)
+    labels = advanced(session, task.name, task.trigger, answering, shown.labels, shown.pairs, now_us)
+    after = _updated(_Tick(task, answering, shown, labels, now_us), before, mass)
     alarming = [stream for stream in sorted(after) if after[stream].detector.log_wealth >= limit]
     alarms = [
-        _raise_alarm(session, task, monitor, stream, after, answering, shown.labels, now_us)
-        for stream in alarming
+        _raise_alarm(session, task, monitor, stream, after, answering, labels, now_us) for stream in alarming
     ]
     silent_until_us = now_us + int(task.trigger.cooldown_seconds * 1e6)
     for stream in alarming:
         alarmed = after[stream]
         after[stream] = Watched(alarmed.null, new_detector(alarmed.detector.terms), silent_until_us)
     _keep(session, task.name, before, after)
+    keep_labels(session, task.name, labels, alarms)
     return alarms
 
 
-def _updated(
-    task: TaskSection,
-    before: Mapping[Stream, Watched],
-    answering: Mapping[str, GateReport | None],
-    shown: Shown,
-    mass: float,
-    now_us: int,
-) -> dict[Stream, Watched]:
+def _updated(tick: _Tick, before: Mapping[Stream, Watched], mass: float) -> dict[Stream, Watched]:
+    awake = [stream for stream in before if before[stream].silent_until_us <= tick.now_us]
+    unseen = [stream for stream in _shown_streams(tick) if stream not in before]
+    bets = {stream: _bet(tick, stream, before.get(stream)) for stream in (*awake, *unseen)}
     room = max(0, MOST_STREAMS - len(before))
-    new = [stream for stream in _streams(task, shown) if stream not in before]
-    new = [stream for stream in new if stream.artifact in answering][:room]
-    awake = [stream for stream in before if before[stream].silent_until_us <= now_us]
-    masses = stream_masses(awake, new, mass)
+    masses = stream_masses(awake, [stream for stream in unseen if bets[stream] is not None][:room], mass)
     after = dict(before)
     for stream, stream_mass in masses.items():
-        bet = _bet(task, stream, shown, before.get(stream), answering, now_us)
+        bet = bets[stream]
         if bet is not None:
             detector = _detector_for(bet, before.get(stream))
             after[stream] = Watched(bet.null, update(detector, stream_mass, bet.counts, bet.at_us))
     return after
 
 
-def _streams(task: TaskSection, shown: Shown) -> list[Stream]:
+def _shown_streams(tick: _Tick) -> Iterator[Stream]:
     """Everything that this tick may show for the first time."""
-    slices = {
-        Harm.DISAGREEMENT: sorted(shown.pairs),
-        Harm.REGRET: sorted(shown.labels.bets),
-    }
-    return [Stream(*of_slice, harm) for harm in task.trigger.harms for of_slice in slices.get(harm, ())]
+    for harm in tick.task.trigger.harms:
+        slices = tick.labels.bets if harm is Harm.REGRET else tick.shown.counts
+        yield from (Stream(*one, harm) for one in sorted(slices) if one[0] in tick.answering)
 
 
-def _bet(
-    task: TaskSection,
-    stream: Stream,
-    shown: Shown,
-    watched: Watched | None,
-    answering: Mapping[str, GateReport | None],
-    now_us: int,
-) -> _Bet | None:
+def _bet(tick: _Tick, stream: Stream, watched: Watched | None) -> _Bet | None:
     """None where there is nothing to bet against; what was gathered until then stays as it is."""
     of_slice = stream.artifact, stream.slice
     if stream.harm is Harm.REGRET:
-        found = shown.labels.bets.get(of_slice)
+        found = tick.labels.bets.get(of_slice)
         return None if found is None else _Bet(found.null, found.losses, found.counts, found.at_us)
-    null = _null_now(task, stream, watched, answering[stream.artifact])
-    inputs, disagreements, at_us = shown.pairs.get(of_slice, (0, 0, now_us))
-    return _Bet(null, DISAGREEMENT, (inputs - disagreements, disagreements), at_us)
+    null = _null_now(tick, stream, watched)
+    inputs, disagreements, at_us = tick.shown.counts.get(of_slice, (0, 0, tick.now_us))
+    if stream.harm in DISTANCES:
+        bins = tick.shown.distances[stream.harm].get(of_slice, (0,) * len(LOSSES))
+        return None if null is None else _Bet(null, LOSSES, bins, at_us)
+    return None if null is None else _Bet(null, DISAGREEMENT, (inputs - disagreements, disagreements), at_us)
 
 
-def _null_now(task: TaskSection, stream: Stream, watched: Watched | None, report: GateReport | None) -> Null:
+def _null_now(tick: _Tick, stream: Stream, watched: Watched | None) -> Null | None:
+    """None for a distance of a student whose manifest keeps none."""
+    report, task = tick.answering[stream.artifact], tick.task
     if watched is not None and report is None:
-        return watched.null  # the report cannot be read at the moment: no reason to change the null
+        return watched.null  # the artifact cannot be read at the moment: no reason to change the null
+    if stream.harm in DISTANCES:
+        reference = tick.shown.references.get(stream.artifact, {})
+        return null_of_distance(stream.harm, stream.slice, reference, task.trigger)
     return null_of(stream.slice, report, task.rules, task.gate, task.trigger)
 
 
@@ -237,7 +193,7 @@ def _raise_alarm(
         harm=harm,
         at_us=now_us,
         decision=decision,
-        job_id=circumstances.open_job,
+        job_id=None if decision is Decision.LABELS_MOVED else circumstances.open_job,
         receipt=receipt
         | {"decision_reason": reason, "training_window_us": [watched.detector.change_us, now_us]},
     )

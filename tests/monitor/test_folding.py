@@ -18,11 +18,11 @@ from ledger.exchange_file import observations_json
 from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation, ObservationError, hard_label
 from monitor.columns import PairColumns, joined, pair_columns
+from monitor.distinct import counts_by_slice, distinct
 from monitor.folding import NO_LABEL, Changes, Key, label_sums, merged_changes, pair_sums
 from monitor.layout import sums_of_row
 from monitor.pairs import Pair, join
 from monitor.sums import SliceSums, merged
-from monitor.watch import counts_by_stream
 from monitor.weights import weights_of
 from tests.ledger.builders import build_answer, build_exchange
 from tests.monitor.world import build_configuration
@@ -205,7 +205,7 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
 
     assert split == folded(pair_sums(whole, WINDOW_SECONDS))
     assert folded(pair_sums(joined(parts), WINDOW_SECONDS)) == split
-    assert counts_by_stream(parts) == counts_by_stream([whole])
+    assert counts_by_slice(distinct(parts)) == counts_by_slice(distinct([whole]))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -227,4 +227,4 @@ def test_a_stream_counts_identical_inputs_once(both: list[Both]) -> None:
                 min(at_us, pair.at_us),
             )
 
-    assert counts_by_stream([columns]) == counts
+    assert counts_by_slice(distinct([columns])) == counts

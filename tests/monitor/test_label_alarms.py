@@ -151,11 +151,11 @@ def test_a_refused_stretch_is_no_norm_for_later(engine: Engine, days: Days) -> N
     days.go(12, wrong=[0], labelled=range(20))
     days.go(40, wrong=[0, 30], labelled=[0, 30])
     refused = [alarm.decision for alarm in alarms(engine)]
-    days.go(12, wrong=range(10), labelled=range(20))
+    days.go(30, wrong=range(10), labelled=range(20))
 
     assert len(refused) >= 2
     assert set(refused) == {"labels_moved"}
-    assert [alarm.decision for alarm in alarms(engine)][len(refused) :][0] == "job_opened"
+    assert alarms(engine)[-1].decision in ("job_opened", "job_already_open")
 
 
 def test_a_nightly_file_of_labels_is_no_move(engine: Engine, days: Days) -> None:
@@ -278,3 +278,4 @@ def test_harms_that_are_no_longer_watched_are_forgotten(
 
     with transaction(engine) as session:
         assert session.exec(select(DetectorRow)).all() == []
+        assert session.exec(select(LabelWatchRow)).all() == []

@@ -117,6 +117,7 @@ def test_every_label_statistic_is_of_the_whole_and_not_of_the_chosen() -> None:
         assert found == pytest.approx(was, abs=0.02)
     coverages = [[point["coverage"] for point in one["label_risk_coverage"]] for one in (whole, part)]
     assert coverages[1] == pytest.approx(coverages[0], abs=0.02)
+    assert part["labels"]["labelled_ratio"] is None  # of no pairs: these sums hold labels alone
     assert part["labels"]["effective_labels"] < part["labels"]["labelled"] / 2
 
 
