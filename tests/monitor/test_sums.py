@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation
 from monitor.histograms import UNIT
 from monitor.pairs import Pair
@@ -38,9 +39,10 @@ def pairs() -> st.SearchStrategy[Pair]:
 
 def sums() -> st.SearchStrategy[SliceSums]:
     labelled = st.builds(
-        lambda pair, label: SliceSums.of_pair(pair).merge(SliceSums.of_label(pair, label)),
+        lambda pair, label, chosen: SliceSums.of_pair(pair).merge(SliceSums.of_label(pair, label, chosen)),
         pairs(),
         st.integers(0, 2),
+        st.sampled_from([1.0, 0.5]) | st.floats(LEAST_PROBABILITY, 1),
     )
     return st.lists(labelled, max_size=4).map(merged)
 
