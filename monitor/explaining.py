@@ -88,7 +88,9 @@ def _cause_if_any(task: TaskSection, paths: Sequence[Path], alarm: Raised, known
         return _cause(task, paths, alarm, known)
     except Exception as error:  # a row that somebody damaged, or a defect of ours
         log.exception(
-            "Nobody knows why slice %s of %s drifted. action=cause_failed", alarm.place.slice, alarm.place.artifact
+            "Nobody knows why slice %s of %s drifted. action=cause_failed",
+            alarm.place.slice,
+            alarm.place.artifact,
         )
         return unexplained(f"{type(error).__name__} while the record was read; the monitor's log has it")
 

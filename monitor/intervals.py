@@ -32,7 +32,9 @@ def bounded_share(part: float, whole: float, alpha: float = INTERVAL_ALPHA) -> B
 
 def weighted_share(part: float, whole: float, worth: float, alpha: float = INTERVAL_ALPHA) -> BoundedShare:
     """The same of weights, of which each is worth so many equally weighted counts: an approximation."""
-    return bounded_share(part, whole, alpha) if worth == 1 else bounded_share(part * worth, whole * worth, alpha)
+    return (
+        bounded_share(part, whole, alpha) if worth == 1 else bounded_share(part * worth, whole * worth, alpha)
+    )
 
 
 def lower_bound(successes: int, trials: int, alpha: float) -> float:

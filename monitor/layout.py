@@ -19,7 +19,9 @@ LENGTHS: Mapping[str, int] = {
     **dict.fromkeys(("label_pairs", "label_confidence", "label_right"), RELIABILITY_BINS),
     **dict.fromkeys(("coverage_pairs", "coverage_disagreements"), COVERAGE_EDGES),
     **dict.fromkeys(("label_coverage_pairs", "label_coverage_errors"), COVERAGE_EDGES),
-    **dict.fromkeys(("label_coverage_teacher_errors", "label_coverage_teacher_errors_excess"), COVERAGE_EDGES),
+    **dict.fromkeys(
+        ("label_coverage_teacher_errors", "label_coverage_teacher_errors_excess"), COVERAGE_EDGES
+    ),
     **dict.fromkeys(("label_coverage_pairs_excess", "label_coverage_errors_excess"), COVERAGE_EDGES),
     **dict.fromkeys(("label_pairs_excess", "label_right_excess", "label_squares_excess"), RELIABILITY_BINS),
     "label_table_excess": LABEL_TABLE,

@@ -14,9 +14,9 @@ from ledger.extra_calls import used
 from ledger.slices import OVERALL
 from ledger.tables import TeacherChangeRow
 from ledger.teacher_changes import ChangeKind
-from monitor.intervals import confidence_sequence
+from monitor.intervals import INTERVAL_ALPHA, confidence_sequence
 from monitor.probe_watch import Compared, ProbeWatch, log_threshold
-from monitor.reports import INTERVAL_ALPHA, merged_sums
+from monitor.reports import merged_sums
 from monitor.sums import SliceSums
 from monitor.teacher_watch import probe_watch
 

@@ -11,10 +11,10 @@ from ledger.exchange import TEACHER_AGAIN
 from ledger.extra_calls import today, used
 from ledger.tables import ProbeWatchRow, TeacherChangeRow
 from ledger.teacher_changes import sentence_of
-from monitor.intervals import confidence_sequence
+from monitor.intervals import INTERVAL_ALPHA, confidence_sequence
 from monitor.probe_state import read_watch
 from monitor.probe_watch import Compared
-from monitor.reports import INTERVAL_ALPHA, merged_sums
+from monitor.reports import merged_sums
 
 
 def extra_calls_view(data_directory: Path, task: TaskSection) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation
 from monitor.calibration import ReliabilityBin, calibration_noise, debiased_calibration_error
 from monitor.histograms import COARSE
-from monitor.label_shares import label_shares
 from monitor.intervals import confidence_sequence
+from monitor.label_shares import label_shares
 from monitor.statistics import statistics_of
 from monitor.sums import SliceSums, merged
 from monitor.weights import weight_of, weighted, weights_of
