@@ -73,7 +73,7 @@ def accuracy(sums: SliceSums, alpha: float) -> Known:
 def calibration(sums: SliceSums, alpha: float) -> Known:
     bins = sums.reliability
     low, high = calibration_bounds(bins, alpha)
-    answers = sum(b.count for b in bins)
+    answers = sum(count for _, count in sums.reliability_pairs)
     value = calibration_error(bins) if answers else None
     return Known(f"calibration error over {answers} pairs", answers, value, low, high)
 
