@@ -114,6 +114,13 @@ def test_labels_raise_an_alarm_when_the_student_becomes_worse_than_the_teacher(
     receipt = orjson.loads(orjson.dumps(row.receipt))
     replay = replay_alarm(receipt)
     assert row.harm == "regret"
+    assert row.cause is not None
+    assert {finding["source"] for finding in row.cause["findings"]} == {
+        "teacher",
+        "student",
+        "serving",
+        "input",
+    }
     assert replay is not None
     assert replay.is_same
     assert receipt["null_source"] == "labels"
@@ -135,7 +142,7 @@ def test_labels_that_come_for_mistakes_alone_are_refused(engine: Engine, days: D
     days.go(16, wrong=[0, 30], labelled=[0, 30])
 
     refused = alarms(engine)[0]
-    assert (refused.decision, refused.job_id) == ("labels_moved", None)
+    assert (refused.decision, refused.job_id, refused.cause) == ("labels_moved", None, None)
     assert "50.0% of the slice's pairs before" in refused.receipt["decision_reason"]
     assert "5.0% since" in refused.receipt["decision_reason"]
     with Session(engine) as session:
