@@ -65,7 +65,7 @@ def accuracy(sums: SliceSums, alpha: float) -> Known:
     """
     share, labelled = label_shares(sums, alpha).regret, sums.labelled
     counts = f"the teacher alone is right on {sums.teacher_alone_right} of {labelled} labelled pairs"
-    if sums.label_worth < 1:
+    if round(sums.effective_labels) < labelled:
         counts += f", which weigh as much as {sums.effective_labels:.0f} equal ones"
     return Known(counts, labelled, share.value, share.low, share.high)
 

@@ -91,7 +91,7 @@ def test_pairs_and_labels_fill_every_field() -> None:
         teacher_latency_us=90,
     )
     alike = build_pair(A, A)
-    labels = [SliceSums.of_label(pair, label) for pair in (unlike, alike) for label in (0, 1, 2)]
+    labels = [SliceSums.of_label(pair, label, 0.5) for pair in (unlike, alike) for label in (0, 1, 2)]
     found = merged([SliceSums.of_pair(unlike), SliceSums.of_pair(alike), *labels])
 
     assert [name for name in FIELDS if not getattr(found, name)] == []
