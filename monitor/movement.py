@@ -47,7 +47,7 @@ def step_between(then: Counts, now: Counts, alpha: float) -> Movement | None:
     """
     if sum(then) <= 0 or sum(now) <= 0:
         return None
-    before, after = _shares_up_to(then), _shares_up_to(now)
+    before, after = np.cumsum(_shares(then)), np.cumsum(_shares(now))
     place = int(np.argmax(np.abs(after - before)))
     noise = sum(math.sqrt(math.log(4 / alpha) / (2 * side)) for side in (sum(then), sum(now)))
     change = abs(float(after[place] - before[place]))
@@ -105,12 +105,6 @@ def _greatest(now: Ints, pooled: Ints, ordered: bool) -> Floats:
     after, before = now / now.sum(axis=1, keepdims=True), pooled - now
     changes = after - before / before.sum(axis=1, keepdims=True)
     found: Floats = np.abs(np.cumsum(changes, axis=1) if ordered else changes).max(axis=1)
-    return found
-
-
-def _shares_up_to(counts: Counts) -> Floats:
-    """Added up before they are divided, so that edges with the same inputs below them have the same share."""
-    found: Floats = np.cumsum(np.array(counts)) / sum(counts)
     return found
 
 
