@@ -21,6 +21,7 @@ from distill.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_bef
 from distill.register import RegistrationRefused, licence_record
 from distill.rows import Ingested, ingest
 from distill.split import Split, draw_gate, split_rows
+from ledger import alarms
 from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
@@ -189,9 +190,9 @@ def _alarmed_slices(engine: Engine, task: TaskSection) -> list[str]:
     incumbent = _incumbent(engine, task)
     if incumbent is None:
         return []
-    alarms = select(AlarmRow.slice).where(AlarmRow.task == task.name, AlarmRow.artifact == incumbent.artifact)
+    of_student = AlarmRow.task == task.name, AlarmRow.artifact == incumbent.artifact
     with Session(engine) as session:
-        return list(session.exec(alarms))
+        return list(session.exec(select(AlarmRow.slice).where(*of_student, alarms.counts())))
 
 
 def _emphasised(context: JobContext, split: Split, incumbent: StudentRow | None) -> Split:

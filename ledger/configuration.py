@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ledger.class_texts import class_texts
+from ledger.harms import HARMS, Harm
 from ledger.languages import LANGUAGES
 from ledger.logs import LogFormat
 from ledger.patterns import MAX_PATTERN_CHARACTERS, pattern_problem
@@ -398,6 +399,7 @@ class CandidateSection(Section):
 class TriggerSection(Section):
     false_alarms: float = Field(1.0, gt=0)  # expected at most so many ...
     period_days: float = Field(30.0, gt=0)  # ... in so many days, over every slice of the task
+    harms: tuple[Harm, ...] = Field(HARMS, min_length=1)  # what is watched
     tolerance: Share = 0.02  # harm below this margin above the baseline does not alarm
     reference_pairs: int = Field(200, ge=10)  # fewer: the null comes from the bar, else from the parent slice
     cooldown_seconds: float = Field(3600, ge=0)

@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlmodel import Session
 
 from ledger.schema import add_column, m001_initial, migrate
 from ledger.tables import (
     CertifiedSliceRow,
+    DetectorRow,
     ErasedRows,
     ErasureRow,
+    LabelWatchRow,
     ProbeWatchRow,
     SliceRuleRow,
     TeacherChangeRow,
@@ -48,6 +50,20 @@ def m005_teacher_changes(connection: Connection) -> None:
         table.__table__.create(connection, checkfirst=True)  # type: ignore[union-attr]
 
 
+def m008_harms(connection: Connection) -> None:
+    """A detector for each harm, and what is kept of labels. A new file has both already."""
+    LabelWatchRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+    columns = [row[1] for row in connection.execute(text("PRAGMA table_info(detector)"))]
+    if "harm" in columns:
+        return
+    connection.execute(text("ALTER TABLE detector RENAME TO detector_before"))
+    DetectorRow.__table__.create(connection)  # type: ignore[attr-defined]
+    names = "task, artifact, slice, state"
+    copied = f"INSERT INTO detector ({names}, harm) SELECT {names}, 'disagreement' FROM detector_before"
+    connection.execute(text(copied))
+    connection.execute(text("DROP TABLE detector_before"))
+
+
 MIGRATIONS = (
     m001_initial(control_metadata),
     m002_erasures,
@@ -55,6 +71,9 @@ MIGRATIONS = (
     m004_certified_slices,
     m005_teacher_changes,
     add_column("alarm", "cause", "JSON"),
+    add_column("label", "probability", "FLOAT NOT NULL DEFAULT 1.0"),
+    m008_harms,
+    add_column("alarm", "harm", "VARCHAR NOT NULL DEFAULT 'disagreement'"),
 )
 
 

@@ -8,8 +8,13 @@ from sqlmodel import Session, col, delete, select
 from ledger.clock import now_us
 from ledger.tables import LabelRow
 
-_LAST = "SELECT label FROM label WHERE exchange_id = ? AND input_index = ? ORDER BY number DESC LIMIT 1"
-_APPEND = "INSERT INTO label (exchange_id, input_index, label, arrived_at_us, source) VALUES (?, ?, ?, ?, ?)"
+LEAST_PROBABILITY = 0.001  # of being chosen for labelling: a label weighs at most a thousand
+
+_LAST = "SELECT label, probability FROM label WHERE exchange_id = ? AND input_index = ? ORDER BY number DESC LIMIT 1"
+_APPEND = (
+    "INSERT INTO label (exchange_id, input_index, label, arrived_at_us, source, probability)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
 
 
 class Kept(StrEnum):
@@ -20,13 +25,25 @@ class Kept(StrEnum):
     DUPLICATE = "duplicate"  # what is known already: nothing is appended
 
 
-def keep_label(session: Session, exchange_id: str, input_index: int, label: str, source: str) -> Kept:
-    """Append it, unless the last one for this input says the same."""
+def keep_label(
+    session: Session,
+    exchange_id: str,
+    input_index: int,
+    label: str,
+    source: str,
+    probability: float | None = None,
+) -> Kept:
+    """Append it, unless the last one for this input says the same.
+
+    `probability` is that with which its exchange was chosen for labelling. None: as the last one said, else 1.
+    """
     connection = session.connection()
     last = connection.exec_driver_sql(_LAST, (exchange_id, input_index)).first()
-    if last is not None and last[0] == label:
+    if probability is None:
+        probability = 1.0 if last is None else last[1]
+    if last is not None and tuple(last) == (label, probability):
         return Kept.DUPLICATE
-    connection.exec_driver_sql(_APPEND, (exchange_id, input_index, label, now_us(), source))
+    connection.exec_driver_sql(_APPEND, (exchange_id, input_index, label, now_us(), source, probability))
     return Kept.ACCEPTED if last is None else Kept.CORRECTED
 
 

@@ -234,6 +234,7 @@ class AlarmRow(ControlFileTable, table=True):
     cause: dict[str, Any] | None = Field(  # monitor.cause: what moved; nothing of it replays
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
+    harm: str = Field(default="disagreement", sa_column_kwargs={"server_default": "disagreement"})
 
 
 class LabelRow(ControlFileTable, table=True):
@@ -247,6 +248,7 @@ class LabelRow(ControlFileTable, table=True):
     label: str
     arrived_at_us: int
     source: str
+    probability: float = Field(default=1.0, sa_column_kwargs={"server_default": "1.0"})  # of being chosen
 
 
 class ErasureRow(ControlFileTable, table=True):
@@ -301,9 +303,20 @@ class SliceRuleRow(ControlFileTable, table=True):
 
 
 class DetectorRow(ControlFileTable, table=True):
-    """State of one detector: one slice of one student."""
+    """State of one detector: one harm in one slice of one student."""
 
     __tablename__ = "detector"
+    task: str = Field(primary_key=True)
+    artifact: str = Field(primary_key=True)
+    slice: str = Field(primary_key=True)
+    harm: str = Field(default="disagreement", primary_key=True)  # ledger.harms
+    state: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class LabelWatchRow(ControlFileTable, table=True):
+    """What is kept of the labels of one slice of one student: monitor.label_watch."""
+
+    __tablename__ = "label_watch"
     task: str = Field(primary_key=True)
     artifact: str = Field(primary_key=True)
     slice: str = Field(primary_key=True)

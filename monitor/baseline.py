@@ -1,4 +1,4 @@
-"""The null of a slice: up to which disagreement a student counts as no worse than when it was accepted."""
+"""The null of a slice: up to which mean loss a student counts as no worse than when it was accepted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ REFERENCE_DELTA = 0.05  # probability that any reference bound of a student is t
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """The disagreement a detector holds against, and where it comes from."""
+    """The mean loss that a detector holds against, and where it comes from."""
 
     m0: float
-    source: str  # gate, bar, parent
+    source: str  # gate, bar, parent, labels
     reason: str
-    rate: float | None = None  # the disagreement that the gate measured, where the null comes from its counts
+    rate: float | None = None  # the mean loss that was measured, where the null comes from counts
 
 
 def null_of(

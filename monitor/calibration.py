@@ -18,16 +18,22 @@ DRAWS = 400  # of the consistency resampling
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Sums over the answers whose confidence fell into one bin."""
+    """Sums over the answers whose confidence fell into one bin; of weights, where answers are weighted."""
 
-    count: int
+    count: float
     confidence: float  # sum
-    right: int
+    right: float
+    effective: float | None = None  # as many equally weighted answers say as much; None: `count`
 
     @property
     def gap(self) -> float:
         """Mean confidence minus the share that was right: above 0 is overconfident."""
         return (self.confidence - self.right) / self.count
+
+    @property
+    def size(self) -> float:
+        """What noise is reckoned with."""
+        return self.count if self.effective is None else self.effective
 
 
 @cache
@@ -68,7 +74,8 @@ def squared_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
 def debiased_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """The same with each bin's own noise taken off (Kumar, Liang and Ma 2019); nan without answers.
 
-    A bin with a single answer tells nothing about its noise and counts as 0.
+    A bin with a single answer tells nothing about its noise and counts as 0. Weighted answers count as many as
+    their effective number, the usual approximation.
     """
     square = _weighted(bins, _debiased_square)
     return square if math.isnan(square) else math.sqrt(max(0.0, square))
@@ -93,20 +100,19 @@ def calibration_noise(bins: Sequence[ReliabilityBin], share: float = 0.95) -> fl
     used = [b for b in bins if b.count > 0]
     if not used:
         return math.nan
-    counts = np.array([b.count for b in used])
+    sizes = np.array([max(1, round(b.size)) for b in used])
+    shares = np.array([b.count for b in used]) / sum(b.count for b in used)
     confidence = np.clip([b.confidence / b.count for b in used], 0.0, 1.0)
-    drawn = np.random.default_rng(0).binomial(
-        counts, confidence, (DRAWS, len(used))
-    )  # the same at every look
-    errors = np.abs(drawn - counts * confidence).sum(axis=1) / counts.sum()
+    drawn = np.random.default_rng(0).binomial(sizes, confidence, (DRAWS, len(used)))  # the same at every look
+    errors = (np.abs(drawn / sizes - confidence) * shares).sum(axis=1)
     return float(np.quantile(errors, share))
 
 
 def _debiased_square(b: ReliabilityBin) -> float:
-    if b.count < 2:
+    if b.size < 2:
         return 0.0
     share = b.right / b.count
-    return b.gap**2 - share * (1 - share) / (b.count - 1)
+    return b.gap**2 - share * (1 - share) / (b.size - 1)
 
 
 def _weighted(bins: Sequence[ReliabilityBin], value: Callable[[ReliabilityBin], float]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitor.answerers_moved import student_finding, teacher_finding
 from monitor.findings import Facts, Finding, Outcome, Source
@@ -16,7 +16,14 @@ UNATTRIBUTED = (
     " the same kind of input otherwise by now or because the student never knew these inputs"
 )
 
-Place = tuple[str, str, str]  # task, artifact, slice of an alarm
+
+class Place(NamedTuple):
+    """Of an alarm: its stream in its task."""
+
+    task: str
+    artifact: str
+    slice: str
+    harm: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ _ARRAYS = (  # of PairColumns; pages of them are joined end to end
     "teacher_latency_us",
     "teacher_other",
     "student",
+    "inclusion",
 )
 
 
@@ -56,6 +57,7 @@ class PairColumns:
     measures: Measures
     teacher_versions: tuple[str, ...]
     teacher_version: Ints  # index into teacher_versions
+    inclusion: Floats  # probability with which both sides were asked
 
     def __len__(self) -> int:
         return len(self.exchange_ids)
@@ -226,6 +228,7 @@ def _columns(
         measures=measures,
         teacher_versions=versions,
         teacher_version=version[flat.row],
+        inclusion=np.array([row.inclusion for row in rows], dtype=np.float64)[flat.row],
     )
 
 

@@ -12,6 +12,7 @@ from monitor.calibration import ReliabilityBin, calibration_error
 from monitor.certificate import saved_share
 from monitor.histograms import LATENCY_EDGES
 from monitor.intervals import bounded_share, confidence_sequence
+from monitor.label_shares import label_shares
 from monitor.quantiles import bounded_quantile
 from monitor.served import served_by
 from monitor.sums import SliceSums
@@ -58,17 +59,21 @@ def fidelity(sums: SliceSums, alpha: float) -> Known:
 
 
 def accuracy(sums: SliceSums, alpha: float) -> Known:
-    """What serving the student costs in right answers; gains where it alone is right are not set against it."""
-    regrets, labelled = sums.teacher_alone_right, sums.labelled
-    share = bounded_share(regrets, labelled, alpha)
-    counts = f"the teacher alone is right on {regrets} of {labelled} labelled pairs"
+    """What serving the student costs in right answers; gains where it alone is right are not set against it.
+
+    Labels are weighted, and the bounds count them by their effective number.
+    """
+    share, labelled = label_shares(sums, alpha).regret, sums.labelled
+    counts = f"the teacher alone is right on {sums.teacher_alone_right} of {labelled} labelled pairs"
+    if round(sums.effective_labels) < labelled:
+        counts += f", which weigh as much as {sums.effective_labels:.0f} equal ones"
     return Known(counts, labelled, share.value, share.low, share.high)
 
 
 def calibration(sums: SliceSums, alpha: float) -> Known:
     bins = sums.reliability
     low, high = calibration_bounds(bins, alpha)
-    answers = sum(b.count for b in bins)
+    answers = sum(count for _, count in sums.reliability_pairs)
     value = calibration_error(bins) if answers else None
     return Known(f"calibration error over {answers} pairs", answers, value, low, high)
 

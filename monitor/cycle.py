@@ -30,12 +30,13 @@ from monitor.gathering import LABELS, SWEPT, Begun, Read, Reports, bounded_slice
 from monitor.lost_labels import aged_labels
 from monitor.reading import Limits, Tasks
 from monitor.recertification import Certificates, Seen, Void, recertify, seen
-from monitor.references import answering_students, certificates, gate_reports
+from monitor.references import answering_students, certificates, gate_reports, references
 from monitor.runtimes import noted
+from monitor.showing import Shown, shown_of
 from monitor.teacher_watch import Replies, fold_replies, new_replies
-from monitor.trigger import Stream, tick_mass
-from monitor.truths import label_history, labels_of_known_pairs, labels_of_new_pairs
-from monitor.watch import Counts, counts_by_stream, watch
+from monitor.trigger import Decision, tick_mass
+from monitor.truths import Told, label_history, of_task, told, told_sums
+from monitor.watch import watch
 from monitor.windows import add_to_rows, with_whole_life
 
 PROCESS = "monitor"  # reader of the cursors and name of the heartbeat
@@ -54,7 +55,9 @@ class Alarm:
     task: str
     slice: str
     artifact: str
+    harm: str
     decision: str
+    reason: str
     job_id: int | None
 
 
@@ -89,9 +92,9 @@ class _Tick:
     reports: Reports
     unreadable: Mapping[str, str]
     changes: Changes
-    counts: Mapping[str, Mapping[Stream, Counts]]  # by task
+    shown: Mapping[str, Shown]  # to detectors, by task
     certified: Mapping[str, Certificates]
-    shown: Mapping[str, Seen]
+    accepted: Mapping[str, Seen]
     starts: Mapping[tuple[str, str], int]  # by task and rule
     replies: Mapping[str, Replies]  # to probes, by gateway
 
@@ -130,8 +133,9 @@ def _prepared(
     read = gather(begun, files, tasks, past)
     reports, unreadable = gate_reports(directory, begun.answering)
     read = bounded_slices(engine, read, tasks, reports)
-    changes = _changes(engine, configuration, tasks, begun, read)
+    live, of_past = _told(engine, tasks, begun, read)
     certified = certificates(directory, begun.answering)
+    kept = references(directory, begun.answering)
     return _Tick(
         engine=engine,
         configuration=configuration,
@@ -140,10 +144,13 @@ def _prepared(
         read=read,
         reports=reports,
         unreadable=unreadable,
-        changes=changes,
-        counts={task: _counts(read, task) for task in tasks},
+        changes=_changes(configuration.monitor.window_seconds, read, live, of_past),
+        shown={
+            name: shown_of(_of_task(read, name), of_task(live, name), task.trigger, kept[name])
+            for name, task in tasks.items()
+        },
         certified=certified,
-        shown={task: seen(_of_task(read, task), certified[task]) for task in tasks},
+        accepted={task: seen(_of_task(read, task), certified[task]) for task in tasks},
         starts=earliest((*read.pairs, *read.past.pairs)),
         replies=new_replies(engine, configuration, files),
     )
@@ -179,7 +186,7 @@ def _write(session: Session, tick: _Tick, causes: Causes) -> CycleReport:
     _advance(session, tick.begun, tick.read)
     report = replace(
         _report(tick.begun, tick.read, alarms, voids, tick.unreadable),
-        teacher_changes=tuple(map(_told, teacher_changes)),
+        teacher_changes=tuple(map(_said, teacher_changes)),
     )
     leave_heartbeat(session, PROCESS, _heartbeat(session, tick.begun, report, now_us))
     return report
@@ -205,24 +212,28 @@ def _is_current(session: Session, begun: Begun) -> bool:
     )
 
 
-def _changes(engine: Engine, configuration: Configuration, tasks: Tasks, begun: Begun, read: Read) -> Changes:
-    """What is to be added to which row. Labels read so far never change, so this needs no lock meanwhile."""
-    position, window = begun.positions[LABELS], configuration.monitor.window_seconds
+def _told(engine: Engine, tasks: Tasks, begun: Begun, read: Read) -> tuple[Told, Told]:
+    """What labels say of the pairs of the live reader, and of the one that catches up.
+
+    Labels read so far never change, so this needs no lock meanwhile.
+    """
+    position = begun.positions[LABELS]
     last_label = max([position, *(label.number or 0 for label in read.labels)])
-    pairs, known = (*read.pairs, *read.past.pairs), (*read.known, *read.past.known)
+    live, past = (read.pairs, read.known), (read.past.pairs, read.past.known)
     with transaction(engine) as session:
-        history = label_history(session, [*pairs, *known], last_label)
-    changes: list[Changes] = []
-    for columns in pairs:
-        changes += pair_sums(columns, window)
-        changes += labels_of_new_pairs(columns, history, position, tasks, window)
-    for columns in known:
-        changes += labels_of_known_pairs(read.labels, columns, history, tasks, window)
+        history = label_history(session, [*live[0], *live[1], *past[0], *past[1]], last_label)
+    of_live = told(*live, read.labels, history, position, tasks)
+    return of_live, told(*past, read.labels, history, position, tasks)
+
+
+def _changes(window_seconds: int, read: Read, live: Told, past: Told) -> Changes:
+    """What is to be added to which row."""
+    changes = [
+        change for columns in (*read.pairs, *read.past.pairs) for change in pair_sums(columns, window_seconds)
+    ]
+    for of_reader in (live, past):
+        changes += told_sums(of_reader, window_seconds)
     return with_whole_life(merged_changes(changes))
-
-
-def _counts(read: Read, task: str) -> dict[Stream, Counts]:
-    return counts_by_stream(_of_task(read, task))
 
 
 def _of_task(read: Read, task: str) -> list[PairColumns]:
@@ -232,20 +243,21 @@ def _of_task(read: Read, task: str) -> list[PairColumns]:
 def _watch(session: Session, tick: _Tick, mass: float, causes: Causes) -> list[AlarmRow]:
     monitor, alarms = tick.configuration.monitor, list[AlarmRow]()
     for task in tick.configuration.task:
-        answering, of_task = tick.reports[task.name], tick.counts[task.name]
-        alarms += watch(session, task, monitor, answering, of_task, mass, tick.now_us, causes)
+        answering, found = tick.reports[task.name], tick.shown[task.name]
+        alarms += watch(session, task, monitor, answering, found, mass, tick.now_us, causes)
     return alarms
 
 
 def _recertify(session: Session, tick: _Tick, alarms: Sequence[AlarmRow], mass: float) -> list[Void]:
     seconds, voids = tick.configuration.monitor.tick_seconds, list[Void]()
+    counted = [alarm for alarm in alarms if alarm.decision != Decision.LABELS_MOVED]
     for task in tick.configuration.task:
-        of_task = tick.certified[task.name], tick.shown[task.name]
-        voids += recertify(session, task, seconds, *of_task, alarms, mass, tick.now_us)
+        of_task = tick.certified[task.name], tick.accepted[task.name]
+        voids += recertify(session, task, seconds, *of_task, counted, mass, tick.now_us)
     return voids
 
 
-def _told(change: TeacherChangeRow) -> str:
+def _said(change: TeacherChangeRow) -> str:
     return f"task {change.task}: {sentence_of(change)}"
 
 
@@ -292,7 +304,7 @@ def _report(
         lost_labels=len(read.swept.lost),
         unusable=dict(unusable),
         overflow=read.overflow,
-        alarms=tuple(Alarm(a.id or 0, a.task, a.slice, a.artifact, a.decision, a.job_id) for a in alarms),
+        alarms=tuple(map(_alarm, alarms)),
         voids=tuple(voids),
         joined=names if caught_up else (),
         catching_up={} if caught_up else dict.fromkeys(names, read.share_of_past),
@@ -301,6 +313,11 @@ def _report(
         or read.is_behind
         or (begun.followed.more_wait if caught_up else read.past_is_behind),
     )
+
+
+def _alarm(row: AlarmRow) -> Alarm:
+    reason = row.receipt["decision_reason"]
+    return Alarm(row.id or 0, row.task, row.slice, row.artifact, row.harm, row.decision, reason, row.job_id)
 
 
 def _heartbeat(session: Session, begun: Begun, report: CycleReport, now_us: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, delete, func, select
 
 from ledger.clock import now_us
 from ledger.slices import OVERALL, SliceRule
-from ledger.tables import CursorRow, DetectorRow, SliceRuleRow, SumsRow
+from ledger.tables import CursorRow, DetectorRow, LabelWatchRow, SliceRuleRow, SumsRow
 from monitor.columns import PairColumns
 from monitor.reading import Rules, Tasks
 from monitor.reports import WHOLE_LIFE
@@ -154,7 +154,7 @@ def _first_window(session: Session, task: str, rule: str) -> int | None:
 def _forget(session: Session, task: str, rule: str) -> None:
     """What an earlier definition put into slices of this name."""
     first, end = _prefix(rule)
-    for table in (SumsRow, DetectorRow):
+    for table in (SumsRow, DetectorRow, LabelWatchRow):
         name = col(table.slice)
         session.exec(delete(table).where(col(table.task) == task, name >= first, name < end))
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 BETS = 8
 HISTORY = 256  # ticks kept for the receipt; older ones are folded into the standing that it begins with
+HISTORY_OF_BINS = 64  # the same where losses are more than 0 and 1, so that a state stays as small
 LEAST_NULL = 1e-6  # keeps the bets finite
 DISAGREEMENT = (0.0, 1.0)  # losses of an input on which the two agree, and of one on which they do not
 
@@ -84,6 +85,12 @@ class Detector:
     @property
     def inputs(self) -> int:
         return sum(self.totals)
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Of these inputs; None before the first."""
+        total = math.fsum(n * loss for n, loss in zip(self.totals, self.terms.losses, strict=True))
+        return total / self.inputs if self.inputs else None
 
 
 def bets_for(m0: float) -> tuple[float, ...]:
@@ -171,9 +178,10 @@ def _log_add(a: float, b: float) -> float:
 
 def _shortened(detector: Detector) -> Detector:
     """Fold the older half of an overlong history into the standing that the rest begins with."""
-    if len(detector.ticks) <= HISTORY:
+    most = HISTORY if len(detector.terms.losses) == len(DISAGREEMENT) else HISTORY_OF_BINS
+    if len(detector.ticks) <= most:
         return detector
     start = detector.start
-    for tick in detector.ticks[: HISTORY // 2]:
+    for tick in detector.ticks[: most // 2]:
         start = after_tick(start, detector.terms, tick)
-    return replace(detector, start=start, ticks=detector.ticks[HISTORY // 2 :])
+    return replace(detector, start=start, ticks=detector.ticks[most // 2 :])

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from ledger.alarms import LABELS_MOVED
 from ledger.artifacts import Manifest
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import transaction
@@ -52,11 +53,13 @@ class _Known:
 
 
 def raised(alarms: Iterable[AlarmRow]) -> list[Raised]:
-    """What has to be looked into."""
-    return [
-        Raised((row.task, row.artifact, row.slice), row.receipt.get("change_us") or row.at_us, row.at_us)
-        for row in alarms
-    ]
+    """What has to be looked into: not what is refused, where nothing but the share of labels is known to have moved."""
+    return [raised_by(row) for row in alarms if row.decision != LABELS_MOVED]
+
+
+def raised_by(row: AlarmRow) -> Raised:
+    place = Place(row.task, row.artifact, row.slice, row.harm)
+    return Raised(place, row.receipt.get("change_us") or row.at_us, row.at_us)
 
 
 def explain(
@@ -67,10 +70,10 @@ def explain(
     alarms: Sequence[Raised],
 ) -> dict[Place, Cause]:
     """The cause of each; `monitor` is the name under which the monitor leaves its own report."""
-    ordered = sorted(alarms, key=lambda alarm: (alarm.place[2] != OVERALL, alarm.place))
+    ordered = sorted(alarms, key=lambda alarm: (alarm.place.slice != OVERALL, alarm.place))
     found = {}
     for rank, alarm in enumerate(ordered):
-        task = configuration.task_named(alarm.place[0])
+        task = configuration.task_named(alarm.place.task)
         if task is None or rank >= MOST_ALARMS:
             found[alarm.place] = unexplained(f"more than {MOST_ALARMS} alarms in one tick; see the others")
         else:
@@ -85,7 +88,9 @@ def _cause_if_any(task: TaskSection, paths: Sequence[Path], alarm: Raised, known
         return _cause(task, paths, alarm, known)
     except Exception as error:  # a row that somebody damaged, or a defect of ours
         log.exception(
-            "Nobody knows why slice %s of %s drifted. action=cause_failed", alarm.place[2], alarm.place[1]
+            "Nobody knows why slice %s of %s drifted. action=cause_failed",
+            alarm.place.slice,
+            alarm.place.artifact,
         )
         return unexplained(f"{type(error).__name__} while the record was read; the monitor's log has it")
 
@@ -94,16 +99,16 @@ def words_of_alarm(
     engine: Engine, configuration: Configuration, paths: Sequence[Path], alarm: Raised
 ) -> list[WordMoved]:
     """Which words moved with the change of an alarm, by what the record still holds."""
-    task = configuration.task_named(alarm.place[0])
+    task = configuration.task_named(alarm.place.task)
     if task is None:
         return []
     known = _known(engine, configuration.deployment.data_directory, alarm, "")
-    question = Question(task, *alarm.place[1:], None, known.names)
+    question = Question(task, alarm.place.artifact, alarm.place.slice, None, known.names)
     return words_moved(*texts_around(paths, question, alarm.change_us, known.registered_us))
 
 
 def _known(engine: Engine, data_directory: Path, alarm: Raised, monitor: str) -> _Known:
-    task, artifact, _ = alarm.place
+    task, artifact = alarm.place.task, alarm.place.artifact
     with transaction(engine) as session:
         student = session.get(StudentRow, artifact)
         manifest = None if student is None else manifest_of(data_directory, artifact, student.manifest_digest)
@@ -122,7 +127,7 @@ def _report(session: Session, process: str) -> Mapping[str, Any]:
 
 
 def _cause(task: TaskSection, paths: Sequence[Path], alarm: Raised, known: _Known) -> Cause:
-    _, artifact, slice_name = alarm.place
+    artifact, slice_name = alarm.place.artifact, alarm.place.slice
     manifest = known.manifest
     max_tokens = manifest.max_tokens if manifest is not None else None
     question = Question(task, artifact, slice_name, max_tokens, known.names)

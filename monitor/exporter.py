@@ -46,6 +46,11 @@ SLICE_GAUGES: tuple[tuple[str, str, Callable[[SliceSums], float]], ...] = (
         "Pairs of the last hour with a true label.",
         lambda sums: sums.labelled,
     ),
+    (
+        "stillgate_slice_effective_labels",
+        "Equally weighted labels that would say as much as those of the last hour.",
+        lambda sums: sums.effective_labels,
+    ),
     ("stillgate_slice_fidelity_ratio", "Agreement with the teacher.", lambda sums: sums.fidelity),
     (
         "stillgate_slice_fidelity_low_ratio",
@@ -179,14 +184,14 @@ def _bars(configuration: Configuration, slices: Slices) -> Metric:
 
 
 def _detector_gauges(session: Session, configuration: Configuration, slices: Slices) -> Iterator[Metric]:
-    labels = ["task", "artifact", "slice"]
+    labels = ["task", "artifact", "slice", "harm"]
     wealth = GaugeMetricFamily(
         "stillgate_detector_log_wealth",
         "Evidence against the null; an alarm at the threshold.",
         labels=labels,
     )
     null = GaugeMetricFamily(
-        "stillgate_detector_null_ratio", "Disagreement that the detector holds against.", labels=labels
+        "stillgate_detector_null_ratio", "Mean loss that the detector holds against.", labels=labels
     )
     limit = GaugeMetricFamily(
         "stillgate_detector_log_threshold", "Log-wealth that raises an alarm.", labels=["task"]
@@ -198,8 +203,8 @@ def _detector_gauges(session: Session, configuration: Configuration, slices: Sli
     for row in session.exec(select(DetectorRow)):
         watched = read_watched(row.state)
         if watched is not None and (row.task, row.artifact, row.slice) in chosen:
-            wealth.add_metric([row.task, row.artifact, row.slice], watched.detector.log_wealth)
-            null.add_metric([row.task, row.artifact, row.slice], watched.detector.terms.m0)
+            wealth.add_metric([row.task, row.artifact, row.slice, row.harm], watched.detector.log_wealth)
+            null.add_metric([row.task, row.artifact, row.slice, row.harm], watched.detector.terms.m0)
     yield from (wealth, null, limit)
 
 

@@ -26,16 +26,18 @@ from monitor.layout import Layout, layout_of
 from monitor.measures import measures_of
 from monitor.slicing import NO_SLICE, SliceColumn
 from monitor.smoothing import grid_place, grid_shares
-from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS
+from monitor.sums import COVERAGE_EDGES, RELIABILITY_BINS, table_place
+from monitor.weights import excess, square_excess, weighted
 
 Key = tuple[str, str, str, int]  # task, artifact, slice, window start
 Changes = Mapping[Key, Ints]  # rows to be added
 
 NO_LABEL = -1  # code of a pair whose true class is unknown
 EXACT = 2**20  # pairs added up at once as floats: numbers up to 2**32, so no sum leaves their 53 bits
+EXACT_LABELS = 2**10  # of them: weights multiply these numbers by up to a thousand
 
 Column = tuple[int, Ints | Bools]  # by pair: what to add at one place of the row
-Binned = tuple[Ints, Ints | Bools]  # by pair: place in the row, and what to add there: at most 2**32
+Binned = tuple[Ints, Ints | Bools]  # by pair: place in the row, and what to add there: 53 bits / `at_once`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,10 @@ class _Entries:
     amounts: Ints  # [pairs, places]
     bins: Ints  # [pairs, entries]: places of the row
     counts: Floats  # [pairs, entries], whole numbers
+    at_once: int  # pairs whose counts can be added up as floats without an error
 
     @classmethod
-    def of(cls, columns: Iterable[Column], binned: Iterable[Binned]) -> "_Entries":
+    def of(cls, columns: Iterable[Column], binned: Iterable[Binned], at_once: int = EXACT) -> "_Entries":
         places, amounts = zip(*columns, strict=True)
         bins, counts = zip(*binned, strict=True)
         return cls(
@@ -56,18 +59,20 @@ class _Entries:
             np.stack(amounts, axis=1).astype(np.int64),
             np.stack(bins, axis=1),
             np.stack(counts, axis=1).astype(np.float64),
+            at_once,
         )
 
     def at(self, chosen: Ints) -> "_Entries":
         if len(chosen) == len(self.amounts):
             return self
-        return _Entries(self.places, self.amounts[chosen], self.bins[chosen], self.counts[chosen])
+        amounts, bins, counts = self.amounts[chosen], self.bins[chosen], self.counts[chosen]
+        return _Entries(self.places, amounts, bins, counts, self.at_once)
 
     def table(self, codes: Ints, shape: tuple[int, int]) -> Ints:
         """[rows, width]: everything added up; `codes` has the row of each pair, and every row has one."""
         table = np.zeros(shape[0] * shape[1], dtype=np.int64)
-        for first in range(0, len(codes), EXACT):
-            part = slice(first, first + EXACT)
+        for first in range(0, len(codes), self.at_once):
+            part = slice(first, first + self.at_once)
             at = self.bins[part] + (codes[part] * shape[1])[:, None]
             table += np.bincount(at.ravel(), self.counts[part].ravel(), len(table)).astype(np.int64)
         rows = table.reshape(shape)
@@ -85,13 +90,16 @@ def pair_sums(columns: PairColumns, window_seconds: int) -> Iterator[Changes]:
     yield from _folded(columns, window_seconds, layout, entries, np.arange(len(columns)))
 
 
-def label_sums(columns: PairColumns, labels: Ints, window_seconds: int) -> Iterator[Changes]:
-    """What true classes add for those pairs that have one: `labels` has a class or NO_LABEL for each pair."""
+def label_sums(columns: PairColumns, labels: Ints, weights: Ints, window_seconds: int) -> Iterator[Changes]:
+    """What true classes add for those pairs that have one: `labels` has a class or NO_LABEL for each pair.
+
+    `weights` are those of the labels, monitor.weights; where there is none, nobody looks.
+    """
     known = np.flatnonzero(labels != NO_LABEL)
     if not len(known):
         return
     layout = layout_of(columns.classes)
-    entries = _label_entries(columns, labels[known], known, layout)
+    entries = _label_entries(columns, labels[known], weights[known], known, layout)
     yield from _folded(columns, window_seconds, layout, entries, known)
 
 
@@ -139,7 +147,9 @@ def _pair_bins(columns: PairColumns, layout: Layout) -> Iterator[Binned]:
         yield layout[f"{side}_latency"] + places(latency, LATENCY_EDGES), latency != NO_LATENCY
 
 
-def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layout) -> _Entries:
+def _label_entries(
+    columns: PairColumns, labels: Ints, weights: Ints, known: Ints, layout: Layout
+) -> _Entries:
     """Of the pairs `known` alone, whose true classes are `labels`."""
     measures, confidence = columns.measures, columns.measures.confidence[known]
     teacher, student = measures.teacher_top[known] == labels, measures.student_top[known] == labels
@@ -147,22 +157,26 @@ def _label_entries(columns: PairColumns, labels: Ints, known: Ints, layout: Layo
     truth[np.arange(len(known)), labels] = 1.0
     losses = measures_of(truth, columns.student[known])
     grids = layout["label_smooth_density"], layout["label_smooth_residual"]
+    table = layout["label_table_excess"] + table_place(student.astype(np.int64), teacher.astype(np.int64))
     return _Entries.of(
         (
             (layout["both_right"], student & teacher),
             (layout["student_alone_right"], student & ~teacher),
             (layout["teacher_alone_right"], teacher & ~student),
             (layout["both_wrong"], ~student & ~teacher),
-            (layout["label_brier"], losses.brier),
-            (layout["label_nll_nats"], losses.nll_nats),
-            *_tempered(losses.tempered, layout["label_tempered_nats"]),
+            (layout["label_brier"], weighted(losses.brier, weights)),
+            (layout["label_nll_nats"], weighted(losses.nll_nats, weights)),
+            *_tempered(weighted(losses.tempered, weights[:, None]), layout["label_tempered_nats"]),
         ),
         (
-            *_reliability(confidence, student, layout, "label"),
+            (table, excess(weights)),
+            *_weighted_reliability(confidence, student, weights, layout),
             *_coverage(confidence, student, layout, "label_coverage_pairs", "label_coverage_errors"),
             (layout["label_coverage_teacher_errors"] + bins_of(confidence, COVERAGE_EDGES), ~teacher),
-            *_on_grid(confidence, student, *grids),
+            *_coverage_excess(confidence, student, teacher, excess(weights), layout),
+            *((place, weighted(amount, weights)) for place, amount in _on_grid(confidence, student, *grids)),
         ),
+        EXACT_LABELS,
     )
 
 
@@ -178,13 +192,33 @@ def _reliability(confidence: Floats, right: Bools, layout: Layout, prefix: str) 
     yield layout[f"{prefix}_right"] + bins, right
 
 
+def _weighted_reliability(
+    confidence: Floats, right: Bools, weights: Ints, layout: Layout
+) -> Iterator[Binned]:
+    counted, sure, hits = _reliability(confidence, right, layout, "label")
+    bins = counted[0] - layout["label_pairs"]
+    yield from (counted, (sure[0], weighted(sure[1].astype(np.int64), weights)), hits)
+    yield layout["label_pairs_excess"] + bins, excess(weights)
+    yield layout["label_right_excess"] + bins, excess(weights) * right
+    yield layout["label_squares_excess"] + bins, square_excess(weights)
+
+
 def _coverage(confidence: Floats, right: Bools, layout: Layout, pairs: str, wrong: str) -> Iterator[Binned]:
     bins = bins_of(confidence, COVERAGE_EDGES)
     yield layout[pairs] + bins, np.ones(len(bins), dtype=np.int64)
     yield layout[wrong] + bins, ~right
 
 
-def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> Iterator[Binned]:
+def _coverage_excess(
+    confidence: Floats, student: Bools, teacher: Bools, beyond: Ints, layout: Layout
+) -> Iterator[Binned]:
+    bins = bins_of(confidence, COVERAGE_EDGES)
+    yield layout["label_coverage_pairs_excess"] + bins, beyond
+    yield layout["label_coverage_errors_excess"] + bins, beyond * ~student
+    yield layout["label_coverage_teacher_errors_excess"] + bins, beyond * ~teacher
+
+
+def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> Iterator[tuple[Ints, Ints]]:
     sure = _fixed_confidence(confidence)
     low = grid_place(sure)
     below, above, residual_below, residual_above = grid_shares(sure, right.astype(np.int64))

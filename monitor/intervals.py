@@ -5,27 +5,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
 from scipy.special import betainc, betaincinv  # not scipy.stats, which takes a second to import
 
 INTERVAL_ALPHA = 0.05  # of every interval that people are shown: 95 %
+_MEAN_BETS = np.geomspace(0.02, 0.95, 8)  # of what a loss of 1 would cost
 
 
 @dataclass(frozen=True, slots=True)
 class BoundedShare:
     """A share with bounds that hold at every look at once; None where counts do not make a share."""
 
-    part: int
-    whole: int
+    part: float  # counts; effective ones of weighted labels need not be whole
+    whole: float
     value: float | None
     low: float | None
     high: float | None
 
 
-def bounded_share(part: int, whole: int, alpha: float = INTERVAL_ALPHA) -> BoundedShare:
+def bounded_share(part: float, whole: float, alpha: float = INTERVAL_ALPHA) -> BoundedShare:
     """From the Beta(1/2, 1/2) mixture."""
     if whole <= 0 or not 0 <= part <= whole:  # a label of an earlier release was taken back
         return BoundedShare(part, whole, None, None, None)
     return BoundedShare(part, whole, part / whole, *confidence_sequence(part, whole, alpha))
+
+
+def weighted_share(part: float, whole: float, worth: float, alpha: float = INTERVAL_ALPHA) -> BoundedShare:
+    """The same of weights, of which each is worth so many equally weighted counts: an approximation."""
+    return (
+        bounded_share(part, whole, alpha) if worth == 1 else bounded_share(part * worth, whole * worth, alpha)
+    )
 
 
 def lower_bound(successes: int, trials: int, alpha: float) -> float:
@@ -54,6 +63,23 @@ def at_least_p_value(successes: int, trials: int, share: float) -> float:
     if successes <= 0:
         return 1.0
     return float(betainc(successes, trials - successes + 1, share)) if successes <= trials else 0.0
+
+
+def mean_upper_bound(counts: Sequence[int], losses: Sequence[float], alpha: float) -> float:
+    """Of a mean loss in [0, 1]: the true one is above this with probability at most alpha. 1 without losses.
+
+    By betting that the mean is lower (Waudby-Smith and Ramdas 2023), with bets that are fixed beforehand: then the
+    order of the losses does not matter, and their counts suffice. It adapts to their variance, unlike Hoeffding's.
+    """
+    if not sum(counts):
+        return 1.0
+    shares, weights = np.array(losses), np.array(counts)
+
+    def refuted(mean: float) -> bool:
+        gains = np.log1p(_MEAN_BETS[:, None] * (mean - shares) / (1 - mean)) @ weights
+        return float(np.logaddexp.reduce(gains)) - math.log(len(gains)) >= -math.log(alpha)
+
+    return _bisect(refuted, float(shares @ weights / weights.sum()), 1 - 1e-9)
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
@@ -133,10 +159,10 @@ def paired_loss_high(losses: int, gains: int, inputs: int, alpha: float) -> floa
     return tilt * (most if tilt > 0 else least)
 
 
-def confidence_sequence(successes: int, trials: int, alpha: float) -> tuple[float, float]:
+def confidence_sequence(successes: float, trials: float, alpha: float) -> tuple[float, float]:
     """Bounds that hold at every look at once, from the Beta(1/2, 1/2) mixture; (0, 1) without trials.
 
-    {p : B(k + 1/2, n - k + 1/2) / B(1/2, 1/2) / (p^k (1-p)^(n-k)) < 1 / alpha}
+    {p : B(k + 1/2, n - k + 1/2) / B(1/2, 1/2) / (p^k (1-p)^(n-k)) < 1 / alpha}; effective counts need not be whole
     """
     if trials <= 0:
         return 0.0, 1.0
@@ -151,19 +177,19 @@ def confidence_sequence(successes: int, trials: int, alpha: float) -> tuple[floa
     return low, high
 
 
-def excludes(successes: int, trials: int, share: float, alpha: float) -> bool:
+def excludes(successes: float, trials: float, share: float, alpha: float) -> bool:
     """Whether the confidence sequence leaves this share out."""
     return trials > 0 and _log_likelihood(successes, trials, share) <= _mixture_limit(
         successes, trials, alpha
     )
 
 
-def _mixture_limit(successes: int, trials: int, alpha: float) -> float:
+def _mixture_limit(successes: float, trials: float, alpha: float) -> float:
     """Log likelihood at or below which a share is left out."""
     return _log_beta(successes + 0.5, trials - successes + 0.5) - _log_beta(0.5, 0.5) + math.log(alpha)
 
 
-def _log_likelihood(successes: int, trials: int, p: float) -> float:
+def _log_likelihood(successes: float, trials: float, p: float) -> float:
     return _log_power(successes, p) + _log_power(trials - successes, 1 - p)
 
 
@@ -175,7 +201,7 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def _log_power(exponent: int, p: float) -> float:
+def _log_power(exponent: float, p: float) -> float:
     """log(p ** exponent), with 0 ** 0 = 1."""
     if exponent == 0:
         return 0.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from monitor.histograms import LATENCY_EDGES, SHARES, WORD_EDGES, Ints
 from monitor.smoothing import POINTS
-from monitor.sums import COVERAGE_EDGES, FORMAT, RELIABILITY_BINS, SliceSums
+from monitor.sums import COVERAGE_EDGES, FORMAT, LABEL_TABLE, RELIABILITY_BINS, SliceSums
 from monitor.temperature import BETAS
 
 PER_CLASS = ("teacher_classes", "student_classes")
@@ -19,7 +19,12 @@ LENGTHS: Mapping[str, int] = {
     **dict.fromkeys(("label_pairs", "label_confidence", "label_right"), RELIABILITY_BINS),
     **dict.fromkeys(("coverage_pairs", "coverage_disagreements"), COVERAGE_EDGES),
     **dict.fromkeys(("label_coverage_pairs", "label_coverage_errors"), COVERAGE_EDGES),
-    "label_coverage_teacher_errors": COVERAGE_EDGES,
+    **dict.fromkeys(
+        ("label_coverage_teacher_errors", "label_coverage_teacher_errors_excess"), COVERAGE_EDGES
+    ),
+    **dict.fromkeys(("label_coverage_pairs_excess", "label_coverage_errors_excess"), COVERAGE_EDGES),
+    **dict.fromkeys(("label_pairs_excess", "label_right_excess", "label_squares_excess"), RELIABILITY_BINS),
+    "label_table_excess": LABEL_TABLE,
     **dict.fromkeys(("total_variation_histogram", "divergence_histogram"), SHARES),
     **dict.fromkeys(("student_confidence", "teacher_confidence"), SHARES),
     **dict.fromkeys(("tempered_nats", "label_tempered_nats"), len(BETAS) + 1),

@@ -8,20 +8,22 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from ledger.configuration import MonitorSection, TaskSection
+from ledger.harms import Harm
 from ledger.tables import SumsRow
 from monitor.delay import expected_ticks
 from monitor.detector import Terms
-from monitor.reports import WHOLE_LIFE, in_order, merged_sums
+from monitor.label_watch import kept as kept_labels
+from monitor.reports import WHOLE_LIFE, merged_sums, slice_order
 from monitor.sums import SliceSums
 from monitor.trigger import Stream, log_threshold, stream_masses
 from monitor.watch import Watched, kept
 
-SHIFTS = (0.02, 0.05, 0.10, 0.20)  # rises of the disagreement, as shares of the answers
+SHIFTS = (0.02, 0.05, 0.10, 0.20)  # rises of the mean loss
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """How long a rise of the disagreement stays unnoticed, on average."""
+    """How long a rise of the mean loss stays unnoticed, on average."""
 
     shift: float
     requests: float | None  # of the slice; None: such a rise never alarms
@@ -34,14 +36,24 @@ class SliceOutlook:
 
     artifact: str
     slice: str
+    harm: str
     m0: float
     null_source: str
     null_reason: str
-    rate: float  # the disagreement that the shifts rise from
-    rate_source: str  # gate, live, null
-    pairs: int
+    rate: float  # the mean loss that the shifts rise from
+    rate_source: str  # gate, labels, live, null
+    pairs: int  # those with a label, where it is labels that are watched
     pairs_an_hour: float | None
     delays: tuple[Delay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningOutlook:
+    """One slice whose labels are too few yet to say what is normal."""
+
+    artifact: str
+    slice: str
+    labels: float  # effective number
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,8 @@ class Outlook:
     mass_a_period: float
     mass_a_tick_by_slice: float | None  # None while nothing is watched
     slices: tuple[SliceOutlook, ...]
+    learning: tuple[LearningOutlook, ...]
+    reference_labels: int  # that they need
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,9 +81,9 @@ class Outlook:
 class Traffic:
     """What was measured of one slice so far."""
 
-    pairs: int = 0
-    disagreements: int = 0
-    hours: float = 0.0  # in which any slice of the student had pairs
+    pairs: int
+    rate: float  # mean loss; nan without pairs
+    hours: float  # in which any slice of the student had pairs
 
     @property
     def pairs_an_hour(self) -> float | None:
@@ -91,6 +105,8 @@ def planned(task: TaskSection, monitor: MonitorSection) -> Outlook:
         mass_a_period=trigger.period_days * 86_400 / monitor.tick_seconds,
         mass_a_tick_by_slice=None,
         slices=(),
+        learning=(),
+        reference_labels=trigger.reference_pairs,
     )
 
 
@@ -105,27 +121,37 @@ def outlook(
         _slice(stream, watched[stream], traffic[stream], masses[stream], plan, shifts)
         for stream in _in_order(watched)
     )
-    return replace(plan, mass_a_tick_by_slice=next(iter(masses.values()), None), slices=slices)
+    mass = next(iter(masses.values()), None)
+    return replace(plan, mass_a_tick_by_slice=mass, slices=slices, learning=_learning(session, task))
+
+
+def _learning(session: Session, task: TaskSection) -> tuple[LearningOutlook, ...]:
+    found = kept_labels(session, task.name) if Harm.REGRET in task.trigger.harms else {}
+    waiting = sorted(of_slice for of_slice, watch in found.items() if not watch.is_learnt)
+    return tuple(LearningOutlook(*of_slice, found[of_slice].learnt.effective) for of_slice in waiting)
 
 
 def _in_order(watched: Mapping[Stream, Watched]) -> list[Stream]:
-    """By student, the overall slice first."""
-    by_student: dict[str, dict[str, object]] = {}
-    for artifact, slice_name in watched:
-        by_student.setdefault(artifact, {})[slice_name] = None
-    return [(artifact, name) for artifact in sorted(by_student) for name in in_order(by_student[artifact])]
+    """By student and harm, the overall slice first."""
+    harms = list(Harm)
+    return sorted(watched, key=lambda one: (one.artifact, harms.index(one.harm), *slice_order(one.slice)))
 
 
 def _traffic(
     session: Session, task: str, streams: Mapping[Stream, Watched], window_seconds: int
 ) -> dict[Stream, Traffic]:
     traffic: dict[Stream, Traffic] = {}
-    for artifact in {artifact for artifact, _ in streams}:
+    for artifact in {stream.artifact for stream in streams}:
         sums, hours = merged_sums(session, task, artifact), _hours(session, task, artifact, window_seconds)
-        for _, name in (stream for stream in streams if stream[0] == artifact):
-            found = sums.get(name, SliceSums())
-            traffic[artifact, name] = Traffic(found.pairs, found.disagreements, hours)
+        for stream in (stream for stream in streams if stream.artifact == artifact):
+            traffic[stream] = _of_harm(stream.harm, sums.get(stream.slice, SliceSums()), hours)
     return traffic
+
+
+def _of_harm(harm: Harm, sums: SliceSums, hours: float) -> Traffic:
+    if harm is Harm.REGRET:
+        return Traffic(sums.labelled, sums.student_regret, hours)
+    return Traffic(sums.pairs, 1 - sums.fidelity, hours)
 
 
 def _hours(session: Session, task: str, artifact: str, window_seconds: int) -> float:
@@ -150,8 +176,9 @@ def _slice(
     per_hour, terms = traffic.pairs_an_hour, watched.detector.terms
     delays = [_delay(terms, min(1.0, rate + shift), per_hour, mass, plan) for shift in shifts]
     return SliceOutlook(
-        artifact=stream[0],
-        slice=stream[1],
+        artifact=stream.artifact,
+        slice=stream.slice,
+        harm=stream.harm,
         m0=terms.m0,
         null_source=watched.null.source,
         null_reason=watched.null.reason,
@@ -164,11 +191,11 @@ def _slice(
 
 
 def _rate(watched: Watched, traffic: Traffic) -> tuple[float, str]:
-    """The disagreement as the gate measured it, else as it is so far, else the null."""
+    """The mean loss as the reference measured it, else as it is so far, else the null."""
     if watched.null.rate is not None:
-        return watched.null.rate, "gate"
+        return watched.null.rate, "labels" if watched.null.source == "labels" else "gate"
     if traffic.pairs:
-        return traffic.disagreements / traffic.pairs, "live"
+        return traffic.rate, "live"
     return watched.null.m0, "null"
 
 
@@ -176,6 +203,9 @@ def _delay(
     terms: Terms, rate: float, per_hour: float | None, mass: float, plan: Outlook
 ) -> tuple[float | None, float | None]:
     """Requests and hours. Ticks without an input leave their mass to the next: rare traffic counts by input."""
+    terms = Terms(
+        terms.m0, terms.bets
+    )  # a mean loss between 0 and 1 is noticed no later than a share of ones
     per_tick = 1.0 if per_hour is None else per_hour * plan.tick_seconds / 3600
     inputs, saved = max(1.0, per_tick), max(1.0, 1 / per_tick)
     ticks = expected_ticks(terms, rate, inputs, mass * saved, plan.log_level)

@@ -28,6 +28,7 @@ class Pair:
     words: int = 0
     student_latency_us: int | None = None  # of the whole answer, whatever number of inputs it had
     teacher_latency_us: int | None = None  # of the exchange, where the teacher served it
+    inclusion: float = 1.0  # probability with which both sides were asked
 
     @property
     def agrees(self) -> bool:
@@ -122,4 +123,5 @@ def _pair(
         words=exchange.input_words[index],
         student_latency_us=answer.latency_us,
         teacher_latency_us=exchange.duration_us if exchange.served_by is ServedBy.TEACHER else None,
+        inclusion=exchange.inclusion * answer.inclusion,
     )

@@ -13,7 +13,7 @@ from ledger.slices import OVERALL, decides_who_serves
 from monitor.calibration import edges
 from monitor.certificate import saved_share
 from monitor.histograms import LATENCY_EDGES
-from monitor.intervals import BoundedShare, bounded_share
+from monitor.intervals import BoundedShare, bounded_share, weighted_share
 from monitor.quantiles import BoundedQuantile, bounded_quantile
 from monitor.reports import in_order
 from monitor.served import Range, Served, served_by
@@ -60,7 +60,7 @@ class AtThreshold:
     is_certified: bool  # the certificate of the slice holds from here on
     coverage: BoundedShare  # of the pairs
     disagreement: BoundedShare  # with the teacher, of those
-    accuracy: BoundedShare  # of those with a label
+    accuracy: BoundedShare  # of those with a label, weighted; its counts are effective numbers
     teacher_accuracy: BoundedShare  # of the same
     at_shares: tuple[AtShare, ...]
 
@@ -146,8 +146,8 @@ def _row(
         is_certified=is_certified,
         coverage=coverage,
         disagreement=bounded_share(disagreements, pairs),
-        accuracy=bounded_share(labelled - errors, labelled),
-        teacher_accuracy=bounded_share(labelled - teacher_errors, told),
+        accuracy=weighted_share(labelled - errors, labelled, sums.label_worth),
+        teacher_accuracy=weighted_share(labelled - teacher_errors, told, sums.label_worth),
         at_shares=_at_shares(coverage, task, shares),
     )
 

@@ -54,8 +54,7 @@ def receipt_of(
         "log_threshold": log_threshold(trigger.false_alarms, trigger.period_days, tick_seconds),
         "log_wealth": detector.log_wealth,
         "change_us": detector.change_us,
-        "inputs": detector.inputs,
-        "disagreements": detector.totals[-1],
+        **_seen(detector),
         "overall": None if overall is None else _overall(overall),
     }
 
@@ -82,10 +81,13 @@ def _standing(receipt: Mapping[str, Any]) -> Standing:
     return standing
 
 
+def _seen(detector: Detector) -> dict[str, Any]:
+    return {"inputs": detector.inputs, "mean_loss": detector.mean_loss}
+
+
 def _overall(detector: Detector) -> dict[str, Any]:
     return {
         "m0": detector.terms.m0,
-        "inputs": detector.inputs,
-        "disagreements": detector.totals[-1],
+        **_seen(detector),
         "log_wealth": finite_or_none([detector.log_wealth])[0],
     }

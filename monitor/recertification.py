@@ -22,10 +22,10 @@ from ledger.teacher_changes import last_change, sentence_of
 from monitor.columns import PairColumns
 from monitor.detector import Detector, new_detector, terms_for, update
 from monitor.detector_state import from_json, to_json
+from monitor.distinct import Counts, counts_by_slice, distinct
 from monitor.renewal import Renewal, counted, plain, read_renewal
 from monitor.slicing import NO_SLICE, SliceColumn
 from monitor.trigger import log_threshold
-from monitor.watch import Counts, counts_by_stream
 
 ACTOR = "monitor"
 
@@ -57,7 +57,8 @@ def seen(pages: Sequence[PairColumns], certificates: Certificates) -> Seen:
     versions: dict[str, str] = {}
     for columns in pages:
         versions |= _other_versions(columns, certificates)
-    return Seen(counts_by_stream([accepted(columns, certificates) for columns in pages]), versions)
+    found = distinct([accepted(columns, certificates) for columns in pages])
+    return Seen(counts_by_slice(found), versions)
 
 
 def accepted(columns: PairColumns, certificates: Certificates) -> PairColumns:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sqlmodel import Session
 
@@ -13,6 +14,7 @@ from ledger.tables import StudentRow
 
 Digests = Mapping[str, Mapping[str, str]]  # task -> artifact -> manifest digest
 Reports = dict[str, dict[str, GateReport | None]]
+Reference = Mapping[str, Mapping[str, Any]]  # slice -> sums of its gate rows
 
 
 def answering_students(session: Session, task: str) -> dict[str, str]:
@@ -51,6 +53,17 @@ def manifest_of(data_directory: Path, artifact: str, digest: str) -> Manifest | 
     with suppress(ArtifactError, OSError):
         return _manifest(data_directory, artifact, digest)
     return None
+
+
+def references(data_directory: Path, answering: Digests) -> dict[str, dict[str, Reference]]:
+    """What manifests keep of the rows of their gates, by task and artifact; none of artifacts that cannot be read."""
+    found: dict[str, dict[str, Reference]] = {}
+    for task, students in answering.items():
+        found[task] = {}
+        for artifact, digest in students.items():
+            with suppress(ArtifactError, OSError):
+                found[task][artifact] = _manifest(data_directory, artifact, digest).reference
+    return found
 
 
 @cache  # an artifact never changes, and what raises is not kept

@@ -11,6 +11,7 @@ from ledger.exchange import TEACHER_AGAIN
 from ledger.slices import OVERALL, SliceRule, rule_of
 from ledger.tables import SumsRow
 from monitor.intervals import INTERVAL_ALPHA, bounded_share
+from monitor.label_shares import label_shares
 from monitor.sums import SliceSums, merged
 
 WHOLE_LIFE = -1  # window_start_us of the row that sums over every window of a slice and student
@@ -29,8 +30,9 @@ class SliceReport:
     fidelity_low: float | None  # 95 % bounds that hold at every look
     fidelity_high: float | None
     labelled: int
+    effective_labels: float  # as many equally weighted labels say as much: what the bounds are reckoned with
     accuracy: float | None
-    accuracy_low: float | None  # like those of the fidelity, as are the next two
+    accuracy_low: float | None  # like those of the fidelity for labels of equal weight, as are the next two
     accuracy_high: float | None
     teacher_accuracy: float | None
     teacher_accuracy_low: float | None
@@ -122,21 +124,19 @@ def slice_reports(
 
 def in_order(names: Mapping[str, object]) -> list[str]:
     """The overall slice first, then by name."""
-    return sorted(names, key=lambda name: (name != OVERALL, name))
+    return sorted(names, key=slice_order)
+
+
+def slice_order(name: str) -> tuple[bool, str]:
+    return name != OVERALL, name
 
 
 def _report(
     name: str, sums: SliceSums, rule: SliceRule | None, overall_bar: float | None, alpha: float
 ) -> SliceReport:
     fidelity = bounded_share(sums.agreements, sums.pairs, alpha)
-    accuracy, teacher, regret = (
-        bounded_share(right, sums.labelled, alpha)
-        for right in (
-            sums.both_right + sums.student_alone_right,
-            sums.both_right + sums.teacher_alone_right,
-            sums.teacher_alone_right,
-        )
-    )
+    by_labels = label_shares(sums, alpha)
+    accuracy, teacher, regret = by_labels.accuracy, by_labels.teacher_accuracy, by_labels.regret
     return SliceReport(
         slice=name,
         critical=name == OVERALL or (rule is not None and rule.critical),
@@ -147,6 +147,7 @@ def _report(
         fidelity_low=fidelity.low,
         fidelity_high=fidelity.high,
         labelled=sums.labelled,
+        effective_labels=sums.effective_labels,
         accuracy=accuracy.value,
         accuracy_low=accuracy.low,
         accuracy_high=accuracy.high,

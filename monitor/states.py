@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlmodel import Session, col, func, select
 
+from ledger.alarms import counts as alarms_that_count
 from ledger.certificates import VoidCause, certified_rows, standings, valid_thresholds
 from ledger.clock import now_us
 from ledger.configuration import Configuration
@@ -28,7 +29,7 @@ CONTROL = "control"  # the process whose heartbeat tells of webhooks
 
 def alarm_metrics(session: Session, configuration: Configuration) -> Iterator[Metric]:
     alarms = CounterMetricFamily("stillgate_alarms", "Drift alarms raised.", labels=["task", "slice"])
-    query = select(AlarmRow.task, AlarmRow.slice, func.count())
+    query = select(AlarmRow.task, AlarmRow.slice, func.count()).where(alarms_that_count())
     found = {
         (task, name): count
         for task, name, count in session.exec(query.group_by(col(AlarmRow.task), col(AlarmRow.slice)))
@@ -40,7 +41,9 @@ def alarm_metrics(session: Session, configuration: Configuration) -> Iterator[Me
     for task in configuration.task:
         for artifact in task_stages(session, task.name).answering:
             slices = select(func.count(func.distinct(AlarmRow.slice)))
-            of_student = slices.where(AlarmRow.task == task.name, AlarmRow.artifact == artifact)
+            of_student = slices.where(
+                AlarmRow.task == task.name, AlarmRow.artifact == artifact, alarms_that_count()
+            )
             standing.add_metric([task.name, artifact], session.exec(of_student).one())
     yield from (alarms, standing)
 

@@ -20,10 +20,11 @@ from monitor.calibration import (
     squared_calibration_error,
 )
 from monitor.histograms import COARSE, LATENCY_EDGES, SHARES, UNIT, WORD_EDGES
-from monitor.intervals import BoundedShare, bounded_share
+from monitor.intervals import BoundedShare, bounded_share, weighted_share
+from monitor.label_shares import label_shares
 from monitor.quantiles import bounded_quantile
 from monitor.smoothing import POINTS, smooth_calibration_error
-from monitor.sums import COVERAGE_EDGES, FORMAT, SliceSums, Vector, filled
+from monitor.sums import COVERAGE_EDGES, FORMAT, SliceSums, Vector, filled, raised_by_place
 from monitor.temperature import BETAS, best_beta
 
 REFERENCE_FIELDS = (
@@ -33,6 +34,8 @@ REFERENCE_FIELDS = (
     "teacher_classes",
     "student_classes",
     "words",
+    "total_variation_histogram",
+    "divergence_histogram",
 )
 LATENCIES: Mapping[str, float] = {"median": 0.5, "p95": 0.95, "p99": 0.99}
 LEAST_REFERENCE = 100  # pairs; below, every shift drowns in the reference's own noise
@@ -57,7 +60,13 @@ def statistics_of(sums: SliceSums, reference: SliceSums | None, classes: int) ->
         "labels": _labels(sums),
         "shift": None if reference is None else shifts(sums, reference, classes),
         "risk_coverage": risk_coverage(sums.coverage_pairs, sums.coverage_disagreements),
-        "label_risk_coverage": risk_coverage(sums.label_coverage_pairs, sums.label_coverage_errors),
+        "label_risk_coverage": risk_coverage(
+            sums.label_coverage_pairs,
+            sums.label_coverage_errors,
+            sums.label_coverage_pairs_excess,
+            sums.label_coverage_errors_excess,
+            sums.label_worth,
+        ),
         "latency_seconds": {
             "student": _latency(sums.student_latency, sums.student_latency_us),
             "teacher": _latency(sums.teacher_latency, sums.teacher_latency_us),
@@ -93,18 +102,25 @@ def reference_in(kept: Mapping[str, Mapping[str, Any]], slice_name: str) -> Slic
     return SliceSums.from_json(document) if document and document.get("format") == FORMAT else None
 
 
-def risk_coverage(accepted: Vector, wrong: Vector) -> list[dict[str, Any]]:
+def risk_coverage(
+    accepted: Vector,
+    wrong: Vector,
+    accepted_excess: Vector = (),
+    wrong_excess: Vector = (),
+    worth: float = 1.0,
+) -> list[dict[str, Any]]:
     """For each threshold that accepts fewer than the one below it: share accepted, share of those wrong.
 
-    Bounds hold at every look.
+    Bounds hold at every look. Shares are of weights, of which 1 is `worth` so many equally weighted labels.
     """
-    pairs, errors = filled(accepted, COVERAGE_EDGES), filled(wrong, COVERAGE_EDGES)
+    pairs = raised_by_place(accepted, accepted_excess, COVERAGE_EDGES)
+    errors = raised_by_place(wrong, wrong_excess, COVERAGE_EDGES)
     total, points = sum(pairs), []
-    taken = failed = 0
+    taken = failed = 0.0 if accepted_excess else 0
     for index in reversed(range(COVERAGE_EDGES)):
         if pairs[index]:
             taken, failed = taken + pairs[index], failed + errors[index]
-            coverage, risk = bounded_share(taken, total), bounded_share(failed, taken)
+            coverage, risk = (weighted_share(*of, worth) for of in ((taken, total), (failed, taken)))
             points.append(
                 {
                     "threshold": index / COVERAGE_EDGES,
@@ -167,14 +183,19 @@ def _bounded(name: str, share: BoundedShare) -> dict[str, float | None]:
 
 
 def _labels(sums: SliceSums) -> dict[str, Any]:
-    scored = sum(count for _, count in sums.label_coverage_pairs)
-    right = sums.both_right + sums.student_alone_right
-    teacher_right = sums.both_right + sums.teacher_alone_right
+    weights = (
+        sums.label_coverage_pairs,
+        sums.label_coverage_pairs_excess,
+    )  # of labels that this release folded
+    scored = sum(raised_by_place(*weights, COVERAGE_EDGES))
+    shares = label_shares(sums)
     return {
         "labelled": sums.labelled,
-        **_bounded("accuracy", bounded_share(right, sums.labelled)),
-        **_bounded("teacher_accuracy", bounded_share(teacher_right, sums.labelled)),
-        **_bounded("student_regret", bounded_share(sums.teacher_alone_right, sums.labelled)),
+        "labelled_ratio": _share(sums.labelled, sums.pairs),
+        "effective_labels": sums.effective_labels,
+        **_bounded("accuracy", shares.accuracy),
+        **_bounded("teacher_accuracy", shares.teacher_accuracy),
+        **_bounded("student_regret", shares.regret),
         "both_right": sums.both_right,
         "student_alone_right": sums.student_alone_right,
         "teacher_alone_right": sums.teacher_alone_right,
@@ -219,7 +240,7 @@ def _grid(vector: Vector) -> Any:
     return np.array(filled(vector, POINTS), dtype=np.float64) / COARSE
 
 
-def _share(part: int, whole: int) -> float | None:
+def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 

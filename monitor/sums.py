@@ -28,9 +28,11 @@ from monitor.divergence import (
     total_variation,
 )
 from monitor.histograms import (
+    COARSE,
     LATENCY_EDGES,
     UNIT,
     WORD_EDGES,
+    Whole,
     confidence_bin,
     fixed,
     place,
@@ -40,9 +42,11 @@ from monitor.histograms import (
 from monitor.pairs import Pair
 from monitor.smoothing import grid_place, grid_shares
 from monitor.temperature import BETAS, best_beta, tempered
+from monitor.weights import excess, square_excess, weight_of, weighted
 
 FORMAT = 1  # of the JSON form; a change of bins or unit needs another number, a further field does not
 RELIABILITY_BINS = 20
+LABEL_TABLE = 4  # both right, student alone, teacher alone, both wrong
 COVERAGE_EDGES = 100  # confidence thresholds 0.00, 0.01, ... 0.99 that a certificate may use
 
 Vector = tuple[tuple[int, int], ...]  # (index, count) by rising index, no count of 0
@@ -54,6 +58,9 @@ class SliceSums:
 
     Rows that an earlier release stored lack the fields that it did not know: there they are 0, and whoever divides
     such a field divides by `measured`, not by `pairs`.
+
+    Labels are weighted (monitor.weights). Counts of labelled pairs stay whole counts, and what weights above 1 add
+    to them is an excess, 2**-20, beside them; the other sums over labelled pairs hold weighted amounts.
     """
 
     pairs: int = 0
@@ -101,6 +108,13 @@ class SliceSums:
     label_coverage_pairs: Vector = ()
     label_coverage_errors: Vector = ()
     label_coverage_teacher_errors: Vector = ()  # by the student's confidence, like the two before it
+    label_table_excess: Vector = ()  # of both_right, student_alone_right, teacher_alone_right, both_wrong
+    label_squares_excess: Vector = ()  # of the squares of the weights, by bin
+    label_pairs_excess: Vector = ()
+    label_right_excess: Vector = ()
+    label_coverage_pairs_excess: Vector = ()
+    label_coverage_errors_excess: Vector = ()
+    label_coverage_teacher_errors_excess: Vector = ()
 
     @classmethod
     def empty(cls) -> "SliceSums":
@@ -136,9 +150,14 @@ class SliceSums:
         )
 
     @classmethod
-    def of_label(cls, pair: Pair, label: int) -> "SliceSums":
-        """What the true class of a pair adds to the sums of that pair."""
+    def of_label(cls, pair: Pair, label: int, probability: float = 1.0) -> "SliceSums":
+        """What the true class of a pair adds to the sums of that pair.
+
+        `probability` is that with which its exchange was chosen for labelling, given that it is a pair.
+        """
         student, teacher = pair.student.top == label, pair.teacher.top == label
+        weight = weight_of(pair.inclusion * probability)
+        beyond = excess(weight)
         q = normalised(pair.student.probabilities or ())
         truth = [float(index == label) for index in range(len(q))]
         confidence = pair.student.confidence
@@ -150,16 +169,23 @@ class SliceSums:
             teacher_alone_right=int(teacher and not student),
             both_wrong=int(not student and not teacher),
             label_pairs=_at(bin_index, 1),
-            label_confidence=_at(bin_index, fixed(min(confidence, 1.0))),
+            label_confidence=_at(bin_index, weighted(fixed(min(confidence, 1.0)), weight)),
             label_right=_at(bin_index, int(student)),
-            label_brier=fixed(brier(truth, q)),
-            label_nll_nats=fixed(cross_entropy_nats(truth, q)),
-            label_tempered_nats=_vector(tempered(truth, q)),
-            label_smooth_density=density,
-            label_smooth_residual=residual,
+            label_brier=weighted(fixed(brier(truth, q)), weight),
+            label_nll_nats=weighted(fixed(cross_entropy_nats(truth, q)), weight),
+            label_tempered_nats=_vector([weighted(value, weight) for value in tempered(truth, q)]),
+            label_smooth_density=_weighted(density, weight),
+            label_smooth_residual=_weighted(residual, weight),
             label_coverage_pairs=_at(edge_index, 1),
             label_coverage_errors=_at(edge_index, int(not student)),
             label_coverage_teacher_errors=_at(edge_index, int(not teacher)),
+            label_table_excess=_at(table_place(student, teacher), beyond),
+            label_squares_excess=_at(bin_index, square_excess(weight)),
+            label_pairs_excess=_at(bin_index, beyond),
+            label_right_excess=_at(bin_index, beyond * student),
+            label_coverage_pairs_excess=_at(edge_index, beyond),
+            label_coverage_errors_excess=_at(edge_index, beyond * (not student)),
+            label_coverage_teacher_errors_excess=_at(edge_index, beyond * (not teacher)),
         )
 
     def merge(self, other: "SliceSums") -> "SliceSums":
@@ -236,18 +262,46 @@ class SliceSums:
         return self.both_right + self.student_alone_right + self.teacher_alone_right + self.both_wrong
 
     @property
+    def label_table(self) -> list[float]:
+        """Weights of labelled pairs where both are right, the student alone, the teacher alone, none."""
+        counts = self.both_right, self.student_alone_right, self.teacher_alone_right, self.both_wrong
+        return [
+            raised(*of_cell)
+            for of_cell in zip(counts, filled(self.label_table_excess, LABEL_TABLE), strict=True)
+        ]
+
+    @property
+    def label_weight(self) -> float:
+        """Of all labelled pairs: `labelled` where every one was certain to be labelled."""
+        return sum(self.label_table)
+
+    @property
+    def effective_labels(self) -> float:
+        """As many equally weighted labels say as much about a share (Kish 1965)."""
+        squares = raised(self.labelled, sum(amount for _, amount in self.label_squares_excess))
+        return _ratio(self.label_weight**2, squares) if self.labelled else 0.0
+
+    @property
+    def label_worth(self) -> float:
+        """Of a weight of 1, in equally weighted labels; 1 where every label weighs the same."""
+        size, weight = self.effective_labels, self.label_weight
+        return size / weight if size > 0 and weight > 0 else 1.0
+
+    @property
     def accuracy(self) -> float:
-        """Share of labelled pairs where the student is right."""
-        return _ratio(self.both_right + self.student_alone_right, self.labelled)
+        """Share of pairs where the student is right, estimated from the labelled ones, as are those below."""
+        both, student, _, _ = self.label_table
+        return _ratio(both + student, self.label_weight)
 
     @property
     def teacher_accuracy(self) -> float:
-        return _ratio(self.both_right + self.teacher_alone_right, self.labelled)
+        both, _, teacher, _ = self.label_table
+        return _ratio(both + teacher, self.label_weight)
 
     @property
     def student_regret(self) -> float:
-        """Share of labelled pairs where the teacher alone is right: what serving the student costs."""
-        return _ratio(self.teacher_alone_right, self.labelled)
+        """Share where the teacher alone is right: what serving the student costs."""
+        return _ratio(self.label_table[2], self.label_weight)
 
     @property
     def reliability(self) -> list[ReliabilityBin]:
@@ -256,8 +310,15 @@ class SliceSums:
 
     @property
     def label_reliability(self) -> list[ReliabilityBin]:
-        """Bins against true labels."""
-        return _bins(self.label_pairs, self.label_confidence, self.label_right)
+        """Bins against true labels, weighted."""
+        pairs = raised_by_place(self.label_pairs, self.label_pairs_excess, RELIABILITY_BINS)
+        right = raised_by_place(self.label_right, self.label_right_excess, RELIABILITY_BINS)
+        squares = raised_by_place(self.label_pairs, self.label_squares_excess, RELIABILITY_BINS)
+        confidence = filled(self.label_confidence, RELIABILITY_BINS)
+        return [
+            ReliabilityBin(n, c / UNIT, r, n * n / s if s else None)
+            for n, c, r, s in zip(pairs, confidence, right, squares, strict=True)
+        ]
 
     @property
     def calibration_error(self) -> float:
@@ -286,14 +347,14 @@ class SliceSums:
         return self.accepted[index] if index < COVERAGE_EDGES else (0, 0)
 
     @property
-    def label_accepted(self) -> list[tuple[int, int, int]]:
-        """The same of labelled pairs: how many, the student's errors and the teacher's."""
-        counts = (
-            self.label_coverage_pairs,
-            self.label_coverage_errors,
-            self.label_coverage_teacher_errors,
+    def label_accepted(self) -> list[tuple[float, float, float]]:
+        """The same of labelled pairs, weighted: their weight, that of the student's errors and of the teacher's."""
+        pairs = _raised_at_or_above(self.label_coverage_pairs, self.label_coverage_pairs_excess)
+        errors = _raised_at_or_above(self.label_coverage_errors, self.label_coverage_errors_excess)
+        teacher_errors = _raised_at_or_above(
+            self.label_coverage_teacher_errors, self.label_coverage_teacher_errors_excess
         )
-        return list(zip(*map(_at_or_above, counts), strict=True))
+        return list(zip(pairs, errors, teacher_errors, strict=True))
 
     @property
     def has_teacher_errors(self) -> bool:
@@ -336,6 +397,24 @@ def edge_at_or_above(threshold: float) -> int:
 def _at_or_above(vector: Vector) -> list[int]:
     """Suffix sums."""
     return list(accumulate(reversed(filled(vector, COVERAGE_EDGES))))[::-1]
+
+
+def _raised_at_or_above(counts: Vector, beyond: Vector) -> list[float]:
+    return list(map(raised, _at_or_above(counts), _at_or_above(beyond)))
+
+
+def table_place(student: Whole, teacher: Whole) -> Whole:
+    """Place in `label_table` of a pair, by who is right (1) and who is not (0)."""
+    return 3 - 2 * student - teacher
+
+
+def raised(count: int, beyond: int) -> float:
+    """A sum of weights from the count of its labels and their excess."""
+    return count + beyond / COARSE if beyond else count
+
+
+def raised_by_place(counts: Vector, beyond: Vector, length: int) -> list[float]:
+    return list(map(raised, filled(counts, length), filled(beyond, length)))
 
 
 def filled(vector: Vector, length: int) -> list[int]:
@@ -383,8 +462,16 @@ def _at(index: int, count: int) -> Vector:
     return ((index, count),) if count else ()
 
 
+def _weighted(vector: Vector, weight: int) -> Vector:
+    return _vector_of((index, weighted(amount, weight)) for index, amount in vector)
+
+
 def _vector(values: Sequence[int]) -> Vector:
-    return tuple((index, value) for index, value in enumerate(values) if value)
+    return _vector_of(enumerate(values))
+
+
+def _vector_of(entries: Iterable[tuple[int, int]]) -> Vector:
+    return tuple((index, value) for index, value in entries if value)
 
 
 def _negative(value: Any) -> Any:
@@ -400,5 +487,5 @@ def _bins(counts: Vector, confidence: Vector, right: Vector) -> list[Reliability
     return [ReliabilityBin(n, c / UNIT, r) for n, c, r in zip(*columns, strict=True)]
 
 
-def _ratio(part: int, whole: int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan

@@ -7,7 +7,8 @@ from threading import Event
 
 from sqlalchemy.exc import OperationalError
 
-from monitor.cycle import CycleReport
+from monitor.cycle import Alarm, CycleReport
+from monitor.trigger import Decision
 
 log = logging.getLogger("monitor")
 
@@ -55,15 +56,23 @@ def _log_joined(report: CycleReport) -> None:
 
 def _log_alarms(report: CycleReport) -> None:
     for alarm in report.alarms:
+        if alarm.decision == Decision.LABELS_MOVED:
+            log.warning("action=alarm_refused Alarm %d: slice %s of %s in task %s; %s.", *_refused(alarm))
+            continue
         log.warning(
-            "action=alarm_raised Alarm %d: slice %s of %s in task %s drifted; %s%s.",
+            "action=alarm_raised Alarm %d: slice %s of %s in task %s drifted (%s); %s%s.",
             alarm.alarm_id,
             alarm.slice,
             alarm.artifact,
             alarm.task,
+            alarm.harm.replace("_", " "),
             alarm.decision,
             f", job {alarm.job_id}" if alarm.job_id is not None else "",
         )
+
+
+def _refused(alarm: Alarm) -> tuple[object, ...]:
+    return alarm.alarm_id, alarm.slice, alarm.artifact, alarm.task, alarm.reason
 
 
 def _log_voids(report: CycleReport) -> None:

@@ -4,10 +4,22 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
+from ledger.alarms import LABELS_MOVED
 from ledger.configuration import TriggerSection
+from ledger.harms import Harm
 
-Stream = tuple[str, str]  # artifact, slice
+Slice = tuple[str, str]  # artifact, slice
+
+
+class Stream(NamedTuple):
+    """What one detector watches."""
+
+    artifact: str
+    slice: str
+    harm: Harm = Harm.DISAGREEMENT
+
 
 RESERVED_SHARE = 0.1  # of a tick's restart mass, for streams that show up during the tick
 NEW_STREAMS = 32  # that the reserve is divided by; further ones begin with the next tick
@@ -22,6 +34,7 @@ class Decision(StrEnum):
     NOT_LICENSED = "not_licensed"  # no licence entry permits distillation
     NEWER_STUDENT = "newer_student"  # a later student answers already: it is the one to judge
     COOLDOWN = "cooldown"  # a job of the task ended too recently
+    LABELS_MOVED = LABELS_MOVED  # refused: other pairs are labelled than those that the null was learnt from
     SETTLING = "settling"  # the successor has answered too few inputs of the slice to be replaced as well
 
 
@@ -35,10 +48,13 @@ class Circumstances:
     licensed: bool
     pairs: int  # of the slice, that the student has answered so far
     after_alarm: bool = False  # the last job came from an alarm
+    labels_moved: str | None = None  # why an alarm on labels is refused
 
 
 def decide(trigger: TriggerSection, circumstances: Circumstances, now_us: int) -> tuple[Decision, str]:
     """The decision about one alarm, with its reason in a sentence."""
+    if circumstances.labels_moved is not None:
+        return Decision.LABELS_MOVED, circumstances.labels_moved
     if circumstances.open_job is not None:
         return Decision.JOB_ALREADY_OPEN, f"job {circumstances.open_job} is open"
     if not trigger.launch:

@@ -1,38 +1,37 @@
-"""Keeps one detector for every slice of every student that answers now, and raises its alarms."""
+"""Keeps a detector for every harm in every slice of every student that answers now, and raises their alarms."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import orjson
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, col, delete, or_, select
 
 from ledger.artifacts import GateReport
 from ledger.audit import append_audit
 from ledger.configuration import MonitorSection, TaskSection
+from ledger.harms import Harm
 from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
 from ledger.tables import AlarmRow, DetectorRow, StudentRow, SumsRow
 from monitor.baseline import Null, null_of
-from monitor.cause import Cause, Causes, in_short
-from monitor.columns import PairColumns
-from monitor.detector import Detector, new_detector, terms_for, update
+from monitor.cause import Cause, Causes, Place, in_short
+from monitor.detector import DISAGREEMENT, Detector, new_detector, terms_for, update
 from monitor.detector_state import from_json, to_json
-from monitor.histograms import Bools, Ints
+from monitor.distances import DISTANCES, LOSSES, null_of_distance
+from monitor.label_watch import LabelTick, advanced
+from monitor.label_watch import keep as keep_labels
 from monitor.receipt import receipt_of
 from monitor.reports import WHOLE_LIFE
-from monitor.slicing import NO_SLICE
+from monitor.showing import Shown
 from monitor.sums import SliceSums
 from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 
-MOST_STREAMS = 2000  # of a task: a caller's header may take any number of values, memory may not
+MOST_STREAMS = 4000  # of a task: a caller's header may take any number of values, memory may not
 ACTOR = "monitor"
 
-_KEPT = "SELECT artifact, slice, state FROM detector WHERE task = ?"
-_KEEP = "INSERT OR REPLACE INTO detector (task, artifact, slice, state) VALUES (?, ?, ?, ?)"
-
-Counts = tuple[int, int, int]  # distinct inputs, disagreements, start of the earliest exchange
+_KEPT = "SELECT artifact, slice, harm, state FROM detector WHERE task = ?"
+_KEEP = "INSERT OR REPLACE INTO detector (task, artifact, slice, harm, state) VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,53 +56,25 @@ def read_watched(state: Mapping[str, Any]) -> Watched | None:
     return None if detector is None else Watched(Null(**state["null"]), detector, state["silent_until_us"])
 
 
-def counts_by_stream(pages: Sequence[PairColumns]) -> dict[Stream, Counts]:
-    """What one tick shows each stream. Identical inputs count once: a client's retries are no evidence."""
-    streams: dict[Stream, int] = {}
-    digests: dict[str, int] = {}
-    seen = [part for columns in pages for part in _seen(columns, streams, digests)]
-    if not seen:
-        return {}
-    stream, digest, agrees, at_us = (np.concatenate(column) for column in zip(*seen, strict=True))
-    first = _first_arrivals(stream * len(digests) + digest)
-    inputs = np.bincount(stream[first], minlength=len(streams))
-    disagreements = np.bincount(stream[first][~agrees[first]], minlength=len(streams))
-    earliest = np.full(len(streams), np.iinfo(np.int64).max)
-    np.minimum.at(earliest, stream[first], at_us[first])
-    counts = zip(inputs.tolist(), disagreements.tolist(), earliest.tolist(), strict=True)
-    return {name: of_stream for name, of_stream in zip(streams, counts, strict=True) if of_stream[0]}
+@dataclass(frozen=True, slots=True)
+class _Bet:
+    """What one tick shows one detector, and against which null."""
+
+    null: Null
+    losses: tuple[float, ...]
+    counts: tuple[int, ...]
+    at_us: int
 
 
-def _first_arrivals(codes: Ints) -> Ints:
-    """The place of the first of each code, by rising code.
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """What bets are taken on."""
 
-    Code and place in one number, so that plain numbers are sorted: several times as fast as to sort places by code.
-    """
-    bits = len(codes).bit_length()
-    ordered: Ints = np.sort(codes << bits | np.arange(len(codes)))
-    is_first = np.diff(ordered >> bits, prepend=-1) != 0
-    places: Ints = ordered[is_first] & ((1 << bits) - 1)
-    return places
-
-
-def _seen(
-    columns: PairColumns, streams: dict[Stream, int], digests: dict[str, int]
-) -> Iterator[tuple[Ints, Ints, Bools, Ints]]:
-    """Stream, digest, agreement and start of every pair in every rule's slice; names new streams and digests."""
-    for text in dict.fromkeys(columns.digests):
-        digests.setdefault(text, len(digests))
-    digest = np.fromiter(map(digests.__getitem__, columns.digests), np.int64, len(columns))
-    for rule in columns.slices:
-        inside = np.flatnonzero(rule.codes != NO_SLICE)
-        table = np.array(
-            [
-                [streams.setdefault((artifact, name), len(streams)) for name in rule.names]
-                for artifact in columns.artifacts
-            ],
-            dtype=np.int64,
-        )
-        stream = table[columns.artifact[inside], rule.codes[inside]] if len(inside) else inside
-        yield stream, digest[inside], columns.measures.agrees[inside], columns.at_us[inside]
+    task: TaskSection
+    answering: Mapping[str, GateReport | None]
+    shown: Shown
+    labels: LabelTick
+    now_us: int
 
 
 def watch(
@@ -111,7 +82,7 @@ def watch(
     task: TaskSection,
     monitor: MonitorSection,
     answering: Mapping[str, GateReport | None],
-    counts: Mapping[Stream, Counts],
+    shown: Shown,
     mass: float,
     now_us: int,
     causes: Causes,
@@ -121,22 +92,15 @@ def watch(
     `answering` holds the gate report of every student that answers, None where it cannot be read; `causes` what
     was found out about these alarms, if anybody has looked.
     """
-    _forget_others(session, task.name, answering)
+    _forget_others(session, task, answering)
     before = kept(session, task.name)
     limit = log_threshold(task.trigger.false_alarms, task.trigger.period_days, monitor.tick_seconds)
-    after = _updated(task, before, answering, counts, mass, now_us)
+    labels = advanced(session, task.name, task.trigger, answering, shown.labels, shown.pairs, now_us)
+    tick = _Tick(task, answering, shown, labels, now_us)
+    after = _updated(tick, before, mass)
     alarming = [stream for stream in sorted(after) if after[stream].detector.log_wealth >= limit]
     alarms = [
-        _raise_alarm(
-            session,
-            task,
-            monitor,
-            stream,
-            after,
-            answering,
-            now_us,
-            causes.get((task.name, *stream)),
-        )
+        _raise_alarm(session, tick, monitor, stream, after, causes.get(Place(task.name, *stream)))
         for stream in alarming
     ]
     silent_until_us = now_us + int(task.trigger.cooldown_seconds * 1e6)
@@ -144,57 +108,79 @@ def watch(
         alarmed = after[stream]
         after[stream] = Watched(alarmed.null, new_detector(alarmed.detector.terms), silent_until_us)
     _keep(session, task.name, before, after)
+    keep_labels(session, task.name, labels, alarms)
     return alarms
 
 
-def _updated(
-    task: TaskSection,
-    before: Mapping[Stream, Watched],
-    answering: Mapping[str, GateReport | None],
-    counts: Mapping[Stream, Counts],
-    mass: float,
-    now_us: int,
-) -> dict[Stream, Watched]:
+def _updated(tick: _Tick, before: Mapping[Stream, Watched], mass: float) -> dict[Stream, Watched]:
+    awake = [stream for stream in before if before[stream].silent_until_us <= tick.now_us]
+    unseen = [stream for stream in _shown_streams(tick) if stream not in before]
+    bets = {stream: _bet(tick, stream, before.get(stream)) for stream in (*awake, *unseen)}
     room = max(0, MOST_STREAMS - len(before))
-    new = [stream for stream in sorted(counts) if stream not in before and stream[0] in answering][:room]
-    awake = [stream for stream in before if before[stream].silent_until_us <= now_us]
-    masses = stream_masses(awake, new, mass)
+    masses = stream_masses(awake, [stream for stream in unseen if bets[stream] is not None][:room], mass)
     after = dict(before)
     for stream, stream_mass in masses.items():
-        watched = _watched_now(task, stream, before.get(stream), answering)
-        inputs, disagreements, at_us = counts.get(stream, (0, 0, now_us))
-        detector = update(watched.detector, stream_mass, (inputs - disagreements, disagreements), at_us)
-        after[stream] = Watched(watched.null, detector)
+        bet = bets[stream]
+        if bet is not None:
+            detector = _detector_for(bet, before.get(stream))
+            after[stream] = Watched(bet.null, update(detector, stream_mass, bet.counts, bet.at_us))
     return after
 
 
-def _watched_now(
-    task: TaskSection, stream: Stream, watched: Watched | None, answering: Mapping[str, GateReport | None]
-) -> Watched:
-    """What was kept, or a new detector where there was none or its null is another one by now."""
-    artifact, slice_name = stream
-    report = answering[artifact]
+def _shown_streams(tick: _Tick) -> Iterator[Stream]:
+    """Everything that this tick may show for the first time."""
+    for harm in tick.task.trigger.harms:
+        slices = tick.labels.bets if harm is Harm.REGRET else tick.shown.counts
+        yield from (Stream(*one, harm) for one in sorted(slices) if one[0] in tick.answering)
+
+
+def _bet(tick: _Tick, stream: Stream, watched: Watched | None) -> _Bet | None:
+    """None where there is nothing to bet against; what was gathered until then stays as it is."""
+    of_slice = stream.artifact, stream.slice
+    if stream.harm is Harm.REGRET:
+        found = tick.labels.bets.get(of_slice)
+        return None if found is None else _Bet(found.null, found.losses, found.counts, found.at_us)
+    null = _null_now(tick, stream, watched)
+    inputs, disagreements, at_us = tick.shown.counts.get(of_slice, (0, 0, tick.now_us))
+    if stream.harm in DISTANCES:
+        bins = tick.shown.distances[stream.harm].get(of_slice, (0,) * len(LOSSES))
+        return None if null is None else _Bet(null, LOSSES, bins, at_us)
+    return None if null is None else _Bet(null, DISAGREEMENT, (inputs - disagreements, disagreements), at_us)
+
+
+def _null_now(tick: _Tick, stream: Stream, watched: Watched | None) -> Null | None:
+    """None for a distance of a student whose manifest keeps none."""
+    report, task = tick.answering[stream.artifact], tick.task
     if watched is not None and report is None:
-        return watched  # the report cannot be read at the moment: no reason to change the null
-    null = null_of(slice_name, report, task.rules, task.gate, task.trigger)
-    if watched is not None and watched.null.m0 == null.m0:
-        return watched
-    return Watched(null, new_detector(terms_for(null.m0)))
+        return watched.null  # the artifact cannot be read at the moment: no reason to change the null
+    if stream.harm in DISTANCES:
+        reference = tick.shown.references.get(stream.artifact, {})
+        return null_of_distance(stream.harm, stream.slice, reference, task.trigger)
+    return null_of(stream.slice, report, task.rules, task.gate, task.trigger)
+
+
+def _detector_for(bet: _Bet, watched: Watched | None) -> Detector:
+    """What was kept, or a new one where there was none or it holds against another null by now."""
+    terms = terms_for(bet.null.m0, bet.losses)
+    return (
+        watched.detector if watched is not None and watched.detector.terms == terms else new_detector(terms)
+    )
 
 
 def _raise_alarm(
     session: Session,
-    task: TaskSection,
+    tick: _Tick,
     monitor: MonitorSection,
     stream: Stream,
     after: Mapping[Stream, Watched],
-    answering: Mapping[str, GateReport | None],
-    now_us: int,
     cause: Cause | None,
 ) -> AlarmRow:
-    artifact, slice_name = stream
-    watched, overall = after[stream], after.get((artifact, OVERALL))
-    circumstances = _circumstances(session, task, stream, answering)
+    (artifact, slice_name, harm), task, now_us = stream, tick.task, tick.now_us
+    watched, overall = after[stream], after.get(Stream(artifact, OVERALL, harm))
+    circumstances = _circumstances(session, task, stream, tick.answering)
+    if harm is Harm.REGRET:
+        moved = tick.labels.moved((artifact, slice_name), watched.detector.change_us)
+        circumstances = replace(circumstances, labels_moved=moved)
     decision, reason = decide(task.trigger, circumstances, now_us)
     receipt = receipt_of(
         watched.detector,
@@ -207,9 +193,10 @@ def _raise_alarm(
         task=task.name,
         slice=slice_name,
         artifact=artifact,
+        harm=harm,
         at_us=now_us,
         decision=decision,
-        job_id=circumstances.open_job,
+        job_id=None if decision is Decision.LABELS_MOVED else circumstances.open_job,
         receipt=receipt
         | {"decision_reason": reason, "training_window_us": [watched.detector.change_us, now_us]},
         cause=None if cause is None else cause.plain(),
@@ -228,17 +215,19 @@ def _audit(session: Session, alarm: AlarmRow) -> None:
         "task": alarm.task,
         "slice": alarm.slice,
         "artifact": alarm.artifact,
+        "harm": str(alarm.harm),
         "decision": str(alarm.decision),
         "job": alarm.job_id,
         "cause": in_short(alarm.cause),
     }
-    append_audit(session, ACTOR, "alarm_raised", details)
+    action = "alarm_refused" if alarm.decision == Decision.LABELS_MOVED else "alarm_raised"
+    append_audit(session, ACTOR, action, details)
 
 
 def _circumstances(
     session: Session, task: TaskSection, stream: Stream, answering: Mapping[str, GateReport | None]
 ) -> Circumstances:
-    artifact, slice_name = stream
+    artifact, slice_name, _ = stream
     sums = session.get(SumsRow, (task.name, artifact, slice_name, WHOLE_LIFE))
     job, finished = open_job(session, task.name), last_finished_job(session, task.name)
     return Circumstances(
@@ -265,19 +254,20 @@ def _newer_student(session: Session, artifact: str, answering: Sequence[str]) ->
     ).first()
 
 
-def _forget_others(session: Session, task: str, answering: Mapping[str, GateReport | None]) -> None:
-    """A student that stopped answering begins anew if it ever answers again."""
-    session.exec(
-        delete(DetectorRow).where(
-            col(DetectorRow.task) == task, col(DetectorRow.artifact).not_in(list(answering))
-        )
-    )
+def _forget_others(session: Session, task: TaskSection, answering: Mapping[str, GateReport | None]) -> None:
+    """A student that stopped answering begins anew if it ever answers again; so does a harm that is watched again."""
+    others = col(DetectorRow.artifact).not_in(list(answering))
+    unwatched = col(DetectorRow.harm).not_in(task.trigger.harms)
+    session.exec(delete(DetectorRow).where(col(DetectorRow.task) == task.name, or_(others, unwatched)))
 
 
 def kept(session: Session, task: str) -> dict[Stream, Watched]:
     """Every stream of the task that is watched."""
     rows = session.connection().exec_driver_sql(_KEPT, (task,))
-    read = (((artifact, name), read_watched(orjson.loads(state))) for artifact, name, state in rows)
+    read = (
+        (Stream(artifact, name, Harm(harm)), read_watched(orjson.loads(state)))
+        for artifact, name, harm, state in rows
+    )
     return {stream: watched for stream, watched in read if watched is not None}
 
 

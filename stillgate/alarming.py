@@ -14,7 +14,7 @@ from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import control_path, open_control_file_read_only, transaction
 from ledger.exchange_file import exchange_paths
 from ledger.tables import AlarmRow
-from monitor.explaining import raised, words_of_alarm
+from monitor.explaining import raised_by, words_of_alarm
 from monitor.outlook import Outlook, outlook, planned
 from monitor.receipt import Replay, replay_alarm
 from stillgate.admin_client import client_for
@@ -53,7 +53,7 @@ def alarm_words(
             row = session.get(AlarmRow, alarm)
         if row is None:
             fail(f"there is no alarm {alarm}", Exit.USAGE)
-        words = words_of_alarm(engine, configuration, exchange_paths(directory), raised([row])[0])
+        words = words_of_alarm(engine, configuration, exchange_paths(directory), raised_by(row))
     except SQLAlchemyError as error:
         fail(f"the control file in {directory} cannot be read: {error}", Exit.FAILED)
     print_as({"alarm": alarm, "words": [asdict(word) for word in words]}, output, show_words(row, words))

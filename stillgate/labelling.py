@@ -27,7 +27,7 @@ TAKEN = (
     "duplicate",
 )  # as the admin API counts them; `waiting` is among the first two
 
-FIELDS = ("exchange_id", "label", "input_index", "source")
+FIELDS = ("exchange_id", "label", "input_index", "source", "probability")
 
 
 class Form(StrEnum):
@@ -169,7 +169,7 @@ def _header(text: str) -> Sequence[str]:
     if unknown or not {"exchange_id", "label"} <= set(columns) or len(set(columns)) < len(columns):
         raise BadHeader(
             f"its first line names the columns {', '.join(columns)}; they are exchange_id, label and, where"
-            " needed, input_index and source, each once"
+            " needed, input_index, source and probability, each once"
         )
     return columns
 

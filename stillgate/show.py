@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ledger.alarms import LABELS_MOVED
 from ledger.clock import iso
 
 Document = Mapping[str, Any]
@@ -77,15 +78,21 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
             yield Text(f"erasure {erasure['id']} is not done yet: step {erasure['step']}", style="yellow")
     for alarm in task["alarms"][:3]:
         yield Text(
-            f"alarm {alarm['id']} on slice {alarm['slice']} of {alarm['artifact']}, {iso(alarm['at_us'])}:"
-            f" {alarm['decision'].replace('_', ' ')}"
-            + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
+            f"alarm {alarm['id']} on slice {alarm['slice']} of {alarm['artifact']}, {iso(alarm['at_us'])},"
+            f" {alarm['harm'].replace('_', ' ')}: {alarm_said(alarm)}"
         )
         if alarm["cause"] is not None:
             yield Text(f"    {alarm['cause']['summary']}")
     for act in document["acts"]:
         if act["task"] == task["task"]:
             yield Text.assemble((act["who"], "bold"), f": {act['what']}\n    ", (act["command"], "cyan"))
+
+
+def alarm_said(alarm: Document) -> str:
+    """What it led to, or why it was refused."""
+    if alarm["decision"] == LABELS_MOVED:
+        return f"refused: {alarm['decision_reason']}"
+    return str(alarm["decision"]).replace("_", " ") + (f", job {alarm['job_id']}" if alarm["job_id"] else "")
 
 
 def serves(task: Document) -> str:
@@ -156,7 +163,7 @@ def erased_rows(erased: Document) -> str:
 def _slices(task: Document, artifact: str, recent_seconds: float) -> Table:
     table = table_of(
         "slice", "bar>", "at its gate>", "live>", f"last {recent_seconds:g} s>", "pairs>", "teacher itself>",
-        "accuracy>", "teacher's>", "calibration error>", "serves from>", title=artifact,
+        "accuracy>", "teacher's>", "labels>", "calibration error>", "serves from>", title=artifact,
     )  # fmt: skip
     for line in task["slices"]:
         if line["artifact"] == artifact:
@@ -178,6 +185,7 @@ def _slice(line: Document) -> list[RenderableType]:
         _share(line["teacher_again"], None),
         percent(line["accuracy"]) + _between(line, "accuracy"),
         percent(line["teacher_accuracy"]) + _between(line, "teacher_accuracy"),
+        labels_said(line["labelled"], line["effective_labels"]),
         "-" if error is None else f"{error:.3f}",
         _serves_from(threshold, line["void"]),
     ]
@@ -188,6 +196,11 @@ def _between(line: Document | None, name: str) -> str:
     if line is None or line[f"{name}_low"] is None:
         return ""
     return f" ({100 * line[f'{name}_low']:.1f}-{100 * line[f'{name}_high']:.1f})"
+
+
+def labels_said(labelled: int, effective: float) -> str:
+    """How many labels there are and, where weights make them fewer, how many they count as."""
+    return f"{labelled:,}" + (f" as {effective:,.0f}" if round(effective) < labelled else "")
 
 
 def _serves_from(threshold: float | None, void: bool) -> Text:

@@ -8,13 +8,25 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.clock import iso
+from ledger.harms import Harm
 from ledger.tables import AlarmRow
 from monitor.outlook import Delay, Outlook, SliceOutlook
 from monitor.receipt import Replay
 from monitor.words_moved import WordMoved
 from stillgate.show import Document, percent, table_of, word
 
-_RATES = {"gate": "at its gate", "live": "so far", "null": "taken for the null"}
+_RATES = {
+    "gate": "at its gate",
+    "labels": "by its first labels",
+    "live": "so far",
+    "null": "taken for the null",
+}
+_WATCHED = {
+    Harm.DISAGREEMENT: "disagreement with the teacher, in requests",
+    Harm.TOTAL_VARIATION: "total variation from the teacher, in requests",
+    Harm.DIVERGENCE_BITS: "Jensen-Shannon divergence from the teacher in bits, in requests",
+    Harm.REGRET: "share where by true labels the teacher alone is right, in labels",
+}
 
 
 def show_alarm(document: Document, replay: Replay | None) -> RenderableType:
@@ -26,8 +38,9 @@ def show_alarm(document: Document, replay: Replay | None) -> RenderableType:
         table.add_row("log_wealth, replayed", f"{replay.replayed['log_wealth']}")
     return Group(
         Text(
-            f"alarm {document['id']}: slice {document['slice']} of {document['artifact']} in task"
-            f" {document['task']}, {iso(document['at_us'])}; {document['decision'].replace('_', ' ')}"
+            f"alarm {document['id']}: {document['harm'].replace('_', ' ')} in slice {document['slice']} of"
+            f" {document['artifact']} in task {document['task']}, {iso(document['at_us'])};"
+            f" {document['decision'].replace('_', ' ')}"
         ),
         *_cause(document["cause"]),
         table,
@@ -93,14 +106,14 @@ def _told(name: str, value: Any) -> str:
 
 
 def show_outlook(found: Outlook) -> Iterator[RenderableType]:
-    """The budget in words, then a table for each student."""
+    """The budget in words, then a table for each harm of each student."""
     yield from map(Text, _budget(found))
-    by_student: dict[str, list[SliceOutlook]] = {}
+    by_student: dict[tuple[str, str], list[SliceOutlook]] = {}
     for line in found.slices:
-        by_student.setdefault(line.artifact, []).append(line)
-    for artifact, lines in by_student.items():
+        by_student.setdefault((line.artifact, line.harm), []).append(line)
+    for (artifact, harm), lines in by_student.items():
         yield Text()
-        yield _delays(artifact, lines)
+        yield _delays(f"{artifact}: expected delay, {_WATCHED[Harm(harm)]}", lines)
         yield Text()
         yield _nulls(lines)
     yield Text()
@@ -124,21 +137,24 @@ def _budget(found: Outlook) -> Iterator[str]:
         yield "  No student answers yet, so nothing is watched; its gate will say what the nulls are."
         return
     yield (
-        f"  {len(found.slices)} slices are watched, each with a mass of {found.mass_a_tick_by_slice:.4g} a tick;"
+        f"  {len(found.slices)} detectors watch, each with a mass of {found.mass_a_tick_by_slice:.4g} a tick;"
         " the rest is kept for slices that show up."
     )
     yield (
-        f"  Only a rise of the disagreement counts, and only above the null, which holds a tolerance of"
-        f" {percent(found.tolerance)} where it comes from a gate. Inputs repeated within a tick count once."
+        f"  Only a rise of the mean loss counts, and only above the null, which holds a tolerance of"
+        f" {percent(found.tolerance)} where it comes from counts. Inputs repeated within a tick count once."
     )
+    if found.learning:
+        yield (
+            f"  {len(found.learning)} slices have fewer than {found.reference_labels} labels, from which their null is"
+            " learnt, so that their labels raise no alarm yet."
+        )
 
 
-def _delays(artifact: str, lines: list[SliceOutlook]) -> Table:
+def _delays(title: str, lines: list[SliceOutlook]) -> Table:
     """Requests of the slice, and hours at its traffic so far."""
     shifts = [f"+{100 * delay.shift:g} points>" for delay in lines[0].delays]
-    table = table_of(
-        "slice", "disagrees>", "null>", "pairs an hour>", *shifts, title=f"{artifact}: expected delay"
-    )
+    table = table_of("slice", "mean loss>", "null>", "an hour>", *shifts, title=title)
     for line in lines:
         table.add_row(
             line.slice,
@@ -147,9 +163,7 @@ def _delays(artifact: str, lines: list[SliceOutlook]) -> Table:
             "-" if line.pairs_an_hour is None else f"{line.pairs_an_hour:,.1f}",
             *map(_delay, line.delays),
         )
-    table.caption = (
-        "requests of the slice, and time at its traffic so far; never: the rise stays within the null"
-    )
+    table.caption = "of the slice, and time at its traffic so far; never: the rise stays within the null"
     table.caption_justify = "left"
     return table
 
@@ -167,7 +181,7 @@ def _duration(hours: float) -> str:
 
 
 def _nulls(lines: list[SliceOutlook]) -> Table:
-    table = table_of("slice", "disagreement measured", "null comes from", "because")
+    table = table_of("slice", "mean loss measured", "null comes from", "because")
     for line in lines:
         table.add_row(line.slice, _RATES[line.rate_source], line.null_source, Text(line.null_reason))
     return table

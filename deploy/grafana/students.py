@@ -213,7 +213,7 @@ ROWS = (
                 "Log-wealth of each slice's detector; at the threshold it alarms.",
                 "none",
                 (
-                    (f"stillgate_detector_log_wealth{{{OF_SLICE}}}", "{{slice}} {{artifact}}"),
+                    (f"stillgate_detector_log_wealth{{{OF_SLICE}}}", "{{slice}} {{harm}} {{artifact}}"),
                     (f"stillgate_detector_log_threshold{{{OF_TASK}}}", "threshold {{task}}"),
                 ),
             ),

@@ -3,6 +3,7 @@
 from sqlmodel import Session, col, select
 
 from gateway.control.manifests import manifest_of
+from ledger import alarms
 from ledger.artifacts import Manifest
 from ledger.certificates import thresholds_now
 from ledger.clock import now_us
@@ -58,10 +59,10 @@ def catching_up(session: Session, task: str) -> frozenset[str]:
 
 
 def last_alarm(session: Session, task: str, artifact: str) -> AlarmRow | None:
-    """The newest alarm of one student."""
+    """The newest alarm of one student that was not refused."""
     return session.exec(
         select(AlarmRow)
-        .where(AlarmRow.task == task, AlarmRow.artifact == artifact)
+        .where(AlarmRow.task == task, AlarmRow.artifact == artifact, alarms.counts())
         .order_by(col(AlarmRow.id).desc())
         .limit(1)
     ).first()

@@ -90,7 +90,9 @@ def append_labels(session: Session, labels: Iterable[Checked], person: str) -> C
     counts: Counter[str] = Counter()
     for checked in labels:
         label = checked.label
-        kept = keep_label(session, label.exchange_id, label.input_index, label.label, label.source or person)
+        source = label.source or person
+        of_input = label.exchange_id, label.input_index
+        kept = keep_label(session, *of_input, label.label, source, label.probability)
         counts[kept] += 1
         counts["waiting"] += checked.waits and kept is not Kept.DUPLICATE
     return counts

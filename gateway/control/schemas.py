@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from ledger.exchange import parse_exchange_id
 from ledger.keys import Role
+from ledger.labels import LEAST_PROBABILITY
 
 MAX_LABELS = 10_000  # of one request
 MAX_EXCHANGES = 10_000  # of one erasure
@@ -54,6 +55,8 @@ class LabelBody(Body):
     label: str = Field(min_length=1, max_length=500)
     input_index: int = Field(0, ge=0, lt=100_000)
     source: str | None = Field(None, min_length=1, max_length=100)  # without it: the person who sends
+    # with which the exchange was chosen for labelling; without it: as its last label said, else 1
+    probability: float | None = Field(None, ge=LEAST_PROBABILITY, le=1)
 
 
 class ErasureBody(Body):

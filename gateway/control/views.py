@@ -104,10 +104,7 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         slices=_slices(session, control, task, stages, rows),
         rules=_rules(session, task),
         proposal=proposal.model_dump() if proposal else None,
-        alarms=[
-            row.model_dump(exclude={"receipt", "cause"}) | {"cause": in_short(row.cause)}
-            for row in _newest(session, AlarmRow, task.name)
-        ],
+        alarms=[_alarm(row) for row in _newest(session, AlarmRow, task.name)],
         jobs=[row.model_dump() for row in _newest(session, JobRow, task.name)],
         erasures=[
             row.model_dump(exclude={"token", "exchange_ids"})
@@ -115,6 +112,12 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         ],
         history=[row.model_dump(exclude={"evidence"}) for row in _newest(session, StageRow, task.name)],
     )
+
+
+def _alarm(row: AlarmRow) -> dict[str, Any]:
+    """Without the receipt and all of the cause, which the alarm's own document has."""
+    told = {"cause": in_short(row.cause), "decision_reason": row.receipt.get("decision_reason")}
+    return row.model_dump(exclude={"receipt", "cause"}) | told
 
 
 def _newest(session: Session, table: type[Any], task: str) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlmodel import Session, select
 
 from gateway.control.manifests import manifest_of
+from ledger.alarms import LABELS_MOVED
 from ledger.artifacts import Manifest
 from ledger.configuration import Configuration, TaskSection
 from ledger.exchange_file import exchange_paths
@@ -69,7 +70,8 @@ class Known:
         return thresholds_of(self.registered)
 
     def alarms_of(self, student: str | None) -> list[AlarmLine]:
-        return [alarm for alarm in self.alarms if alarm.artifact == student]
+        """Without those that were refused."""
+        return [one for one in self.alarms if one.artifact == student and one.decision != LABELS_MOVED]
 
 
 def thresholds_of(student: StudentLine | None) -> dict[str, float]:

@@ -17,7 +17,7 @@ class BinPoint:
 
     low: float  # lower edge of the bin
     high: float
-    count: int
+    count: int  # of weighted answers, their effective number
     mean_confidence: float
     right_share: float
     band_low: float
@@ -73,15 +73,16 @@ def _points(bins: Sequence[ReliabilityBin]) -> Iterator[BinPoint]:
     for index, one in enumerate(bins):
         if one.count > 0:
             mean = min(1.0, max(0.0, one.confidence / one.count))
-            low, high = consistency_band(one.count, mean)
+            size = max(1, round(one.size))
+            low, high = consistency_band(size, mean)
             yield BinPoint(
                 low=index / len(bins),
                 high=(index + 1) / len(bins),
-                count=one.count,
+                count=size,
                 mean_confidence=mean,
                 right_share=one.right / one.count,
-                band_low=low / one.count,
-                band_high=high / one.count,
+                band_low=low / size,
+                band_high=high / size,
             )
 
 

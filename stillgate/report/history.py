@@ -31,6 +31,7 @@ class AlarmLine:
     at_us: int
     slice: str
     artifact: str
+    harm: str
     decision: str
     decision_reason: str
     job_id: int | None
@@ -107,6 +108,7 @@ def _alarm(row: AlarmRow) -> AlarmLine:
         at_us=row.at_us,
         slice=row.slice,
         artifact=row.artifact,
+        harm=row.harm,
         decision=row.decision,
         decision_reason=str(row.receipt.get("decision_reason") or ""),
         job_id=row.job_id,

@@ -31,7 +31,7 @@ increase.
 | `task`, `rule`, `gateway`, `webhook`, `process` | what stillgate.toml declares |
 | `artifact` | the students that answer now, and those of a stage |
 | `slice` | {slices} slices a task, those with most pairs; the admin API has all of them |
-| `reason`, `outcome`, `served_by`, `part`, `state`, `stage`, `status`, `provider`, `purpose`, `kind` \
+| `reason`, `outcome`, `served_by`, `part`, `state`, `stage`, `status`, `provider`, `purpose`, `kind`, `harm` \
 | lists in the code |
 
 Rules, dashboards, an Alertmanager example and the runbook lie in [deploy](../deploy/README.md).

@@ -31,7 +31,7 @@ from tests.monitor.history import (
 from tests.monitor.killing import Before, Order, TickProcesses, run_tick
 from tests.monitor.world import TASK
 
-FORGOTTEN = ("slice_sums", "detector", "cursor")  # of changed rules, before anything is read
+FORGOTTEN = ("slice_sums", "detector", "label_watch", "cursor")  # of changed rules, before anything is read
 A_TICK = 160  # moments, about
 
 

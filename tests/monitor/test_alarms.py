@@ -142,7 +142,7 @@ def test_a_detector_of_another_release_begins_anew(
     drive(engine, exchanges, configuration, artifact, range(2, 3), {"a": 0})
 
     with Session(engine) as session:
-        after = session.get(DetectorRow, (TASK, artifact, "area=a"))
+        after = session.get(DetectorRow, (TASK, artifact, "area=a", "disagreement"))
     assert after is not None
     assert sum(after.state["detector"]["totals"]) == 40
 
@@ -227,7 +227,7 @@ def test_repeated_inputs_count_once_for_the_detector_alone(
     assert report.alarms == ()
     with Session(engine) as session:
         assert merged_sums(session, TASK, artifact)["all"].disagreements == 500
-        row = session.get(DetectorRow, (TASK, artifact, "all"))
+        row = session.get(DetectorRow, (TASK, artifact, "all", "disagreement"))
     assert row is not None
     assert row.state["detector"]["totals"] == [0, 1]
 
@@ -244,7 +244,7 @@ def test_a_damaged_artifact_is_named_and_the_slices_hold_against_their_bars(
 
     assert "differs from the registered digest" in report.problems[student.artifact]
     with Session(engine) as session:
-        row = session.get(DetectorRow, (TASK, student.artifact, "all"))
+        row = session.get(DetectorRow, (TASK, student.artifact, "all", "disagreement"))
     assert row is not None
     assert row.state["null"]["source"] == "bar"
 
@@ -261,7 +261,7 @@ def test_another_null_starts_the_detector_anew(
     for number, settings in ((2, configuration), (3, stricter), (4, stricter)):
         drive(engine, exchanges, settings, artifact, range(number, number + 1), {"a": 0})
         with Session(engine) as session:
-            row = session.get(DetectorRow, (TASK, artifact, "area=a"))
+            row = session.get(DetectorRow, (TASK, artifact, "area=a", "disagreement"))
         assert row is not None
         inputs.append(sum(row.state["detector"]["totals"]))
 

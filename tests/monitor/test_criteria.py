@@ -9,7 +9,8 @@ from monitor.calibration import ReliabilityBin, calibration_error, reliability
 from monitor.criteria import calibration_bounds
 from monitor.histograms import LATENCY_EDGES, UNIT, place
 from monitor.intervals import confidence_sequence
-from monitor.sums import SliceSums
+from monitor.sums import SliceSums, merged
+from tests.monitor.world import A, B, build_pair
 
 ALPHA = 0.05
 
@@ -30,6 +31,19 @@ def test_fidelity_and_regret_have_the_bounds_of_their_shares() -> None:
     assert (fidelity.low, fidelity.high) == confidence_sequence(380, 400, ALPHA)
     assert (regret.count, regret.value) == (200, 0.05)
     assert (regret.low, regret.high) == confidence_sequence(10, 200, ALPHA)
+
+
+def test_weighted_labels_bound_the_regret_by_their_effective_number() -> None:
+    """Twenty regrets that all were labelled, beside eighty answers of which a quarter was: a fifth, and not a half."""
+    regret = SliceSums.of_label(build_pair(A, B), 0, 1.0)
+    right = SliceSums.of_label(build_pair(A, A), 0, 0.25)
+    sums = merged([regret] * 20 + [right] * 20)
+    known = criteria.accuracy(sums, ALPHA)
+    size = 100**2 / (20 * 16 + 20)
+
+    assert (known.count, known.value) == (40, pytest.approx(0.2))
+    assert (known.low, known.high) == pytest.approx(confidence_sequence(0.2 * size, size, ALPHA))
+    assert known.counts.endswith("20 of 40 labelled pairs, which weigh as much as 29 equal ones")
 
 
 def test_calibration_is_bounded_bin_by_bin() -> None:

@@ -121,7 +121,7 @@ class Story:
         self.exchanges: list[Exchange] = []
         self.answers: dict[int, list[Answer]] = {}
         self.waiting: list[Answer] = []
-        self.labels: dict[tuple[str, int], str] = {}
+        self.labels: dict[tuple[str, int], tuple[str, float]] = {}
 
     def step(self) -> None:
         self.random.choice((self.request, self.request, self.arrive, self.arrive, self.label, self.tick))()
@@ -154,10 +154,15 @@ class Story:
             self.file.append([], [answer])
 
     def label(self) -> None:
-        """Of any input: known, still to come, labelled before; now and then of no class at all."""
+        """Of any input: known, still to come, labelled before; now and then of no class at all.
+
+        Some say with which probability they were chosen; who says nothing leaves it as it was.
+        """
         of_input = (f"g0-{self.random.randrange(len(self.exchanges) + 5)}", self.random.randrange(2))
-        self.labels[of_input] = self.random.choice(("a", "b", "b", "no class"))
-        send_label(self.engine, *of_input[:1], self.labels[of_input], of_input[1])
+        label, said = self.random.choice(("a", "b", "b", "no class")), self.random.choice((None, 0.3, 1.0))
+        _, before = self.labels.get(of_input, ("", 1.0))
+        self.labels[of_input] = label, before if said is None else said
+        send_label(self.engine, of_input[0], label, of_input[1], said)
 
     def tick(self) -> None:
         tick(self.engine, self.configuration)
@@ -172,9 +177,9 @@ class Story:
             for answer in (a for a in answers if a.responder != TEACHER):
                 for pair in pairs_of(exchange, answer, teacher, rules, CLASSES):
                     sums = SliceSums.of_pair(pair)
-                    label = self.labels.get((pair.exchange_id, pair.input_index))
+                    label, chosen = self.labels.get((pair.exchange_id, pair.input_index), ("", 1.0))
                     if label in CLASSES:
-                        sums = sums.merge(SliceSums.of_label(pair, CLASSES.index(label)))
+                        sums = sums.merge(SliceSums.of_label(pair, CLASSES.index(label), chosen))
                     for name in pair.slices:
                         parts.setdefault(name, []).append(sums)
         return {name: merged(group) for name, group in parts.items()}

@@ -15,13 +15,15 @@ from ledger.answer_pages import Answered
 from ledger.configuration import TaskSection
 from ledger.exchange import Answer, Exchange, Outcome, ServedBy
 from ledger.exchange_file import observations_json
+from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation, ObservationError, hard_label
 from monitor.columns import PairColumns, joined, pair_columns
+from monitor.distinct import counts_by_slice, distinct
 from monitor.folding import NO_LABEL, Changes, Key, label_sums, merged_changes, pair_sums
 from monitor.layout import sums_of_row
 from monitor.pairs import Pair, join
 from monitor.sums import SliceSums, merged
-from monitor.watch import counts_by_stream
+from monitor.weights import weights_of
 from tests.ledger.builders import build_answer, build_exchange
 from tests.monitor.world import build_configuration
 
@@ -68,11 +70,16 @@ def answered_exchanges(draw: st.DrawFn) -> Both:
         "attributes": draw(st.sampled_from([{}, {"x-area": " "}, {"x-area": "a"}, {"x-area": "z" * 90}])),
         "input_words": tuple(draw(st.lists(st.integers(0, 99), min_size=inputs, max_size=inputs))),
         "duration_us": draw(st.integers(0, 2**31)),
+        "inclusion": draw(st.sampled_from([1.0, 0.05])),
         "served_by": draw(st.sampled_from([ServedBy.TEACHER, ServedBy.STUDENT])),
         "input_digests": tuple(draw(st.lists(st.sampled_from("pqr"), min_size=inputs, max_size=inputs))),
     }
     exchange = build_exchange(sequence, inputs=("x",) * inputs, **changes)
-    said = {"observations": draw(sides), "latency_us": draw(st.integers(0, 2**31))}
+    said = {
+        "observations": draw(sides),
+        "latency_us": draw(st.integers(0, 2**31)),
+        "inclusion": draw(st.sampled_from([1.0, 0.25])),
+    }
     return exchange, build_answer(sequence, draw(st.sampled_from(["s-1", "s-2"])), **said)
 
 
@@ -102,6 +109,7 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
         input_digests=orjson.dumps(exchange.input_digests).decode(),
         teacher=observations_json(exchange.teacher),
         teacher_epoch=exchange.teacher_epoch,
+        inclusion=exchange.inclusion * answer.inclusion,
     )
 
 
@@ -175,11 +183,14 @@ def test_label_sums_are_those_of_the_labelled_pairs(both: list[Both], draw: st.D
     columns, _ = columns_of(both)
     pairs = expected_of(both).pairs
     labels = [draw.draw(st.sampled_from([NO_LABEL, 0, 1])) for _ in pairs]
-    labelled = [(pair, label) for pair, label in zip(pairs, labels, strict=True) if label != NO_LABEL]
+    chosen = [draw.draw(st.sampled_from([1.0, 0.3]) | st.floats(LEAST_PROBABILITY, 1)) for _ in pairs]
+    said = list(zip(pairs, labels, chosen, strict=True))
+    expected = [(pair, SliceSums.of_label(pair, *one)) for pair, *one in said if one[0] != NO_LABEL]
 
-    found = folded(label_sums(columns, np.array(labels, dtype=np.int64), WINDOW_SECONDS))
+    weights = weights_of(columns.inclusion * np.array(chosen, dtype=np.float64))
+    found = folded(label_sums(columns, np.array(labels, dtype=np.int64), weights, WINDOW_SECONDS))
 
-    assert found == expected_sums([(pair, SliceSums.of_label(pair, label)) for pair, label in labelled])
+    assert found == expected_sums(expected)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -194,7 +205,7 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
 
     assert split == folded(pair_sums(whole, WINDOW_SECONDS))
     assert folded(pair_sums(joined(parts), WINDOW_SECONDS)) == split
-    assert counts_by_stream(parts) == counts_by_stream([whole])
+    assert counts_by_slice(distinct(parts)) == counts_by_slice(distinct([whole]))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -216,4 +227,4 @@ def test_a_stream_counts_identical_inputs_once(both: list[Both]) -> None:
                 min(at_us, pair.at_us),
             )
 
-    assert counts_by_stream([columns]) == counts
+    assert counts_by_slice(distinct([columns])) == counts

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation
 from monitor.histograms import UNIT
 from monitor.pairs import Pair
@@ -38,9 +39,10 @@ def pairs() -> st.SearchStrategy[Pair]:
 
 def sums() -> st.SearchStrategy[SliceSums]:
     labelled = st.builds(
-        lambda pair, label: SliceSums.of_pair(pair).merge(SliceSums.of_label(pair, label)),
+        lambda pair, label, chosen: SliceSums.of_pair(pair).merge(SliceSums.of_label(pair, label, chosen)),
         pairs(),
         st.integers(0, 2),
+        st.sampled_from([1.0, 0.5]) | st.floats(LEAST_PROBABILITY, 1),
     )
     return st.lists(labelled, max_size=4).map(merged)
 
@@ -89,7 +91,7 @@ def test_pairs_and_labels_fill_every_field() -> None:
         teacher_latency_us=90,
     )
     alike = build_pair(A, A)
-    labels = [SliceSums.of_label(pair, label) for pair in (unlike, alike) for label in (0, 1, 2)]
+    labels = [SliceSums.of_label(pair, label, 0.5) for pair in (unlike, alike) for label in (0, 1, 2)]
     found = merged([SliceSums.of_pair(unlike), SliceSums.of_pair(alike), *labels])
 
     assert [name for name in FIELDS if not getattr(found, name)] == []

@@ -10,6 +10,7 @@ from monitor.trigger import (
     NEW_STREAMS,
     Circumstances,
     Decision,
+    Stream,
     decide,
     log_threshold,
     stream_masses,
@@ -34,6 +35,7 @@ NOW_US = 10_000 * 1_000_000
         ({"last_job_finished_us": 0, "pairs": 199, "after_alarm": True}, {}, Decision.SETTLING),
         ({"last_job_finished_us": 0, "pairs": 199}, {}, Decision.JOB_OPENED),
         ({"pairs": 0}, {}, Decision.JOB_OPENED),
+        ({"labels_moved": "they did", "open_job": 3}, {}, Decision.LABELS_MOVED),
     ],
 )
 def test_what_an_alarm_leads_to(
@@ -58,7 +60,9 @@ def test_the_threshold_follows_from_the_budget_in_words() -> None:
 def test_a_tick_never_spends_more_than_its_mass(known: int, new: int) -> None:
     """However many streams there are, known or new."""
     masses = stream_masses(
-        [("s", f"k{index}") for index in range(known)], [("s", f"n{index}") for index in range(new)], 0.7
+        [Stream("s", f"k{index}") for index in range(known)],
+        [Stream("s", f"n{index}") for index in range(new)],
+        0.7,
     )
 
     assert len(masses) == known + new
@@ -68,13 +72,13 @@ def test_a_tick_never_spends_more_than_its_mass(known: int, new: int) -> None:
 
 def test_what_a_stream_may_spend_does_not_depend_on_newcomers() -> None:
     """It has to be fixed before the tick's counts are seen."""
-    known = [("s", "all"), ("s", "area=a")]
+    known = [Stream("s", "all"), Stream("s", "area=a")]
 
     alone = stream_masses(known, [], 1.0)
-    crowded = stream_masses(known, [("s", f"n{index}") for index in range(NEW_STREAMS)], 1.0)
+    crowded = stream_masses(known, [Stream("s", f"n{index}") for index in range(NEW_STREAMS)], 1.0)
 
     assert {stream: crowded[stream] for stream in known} == alone
-    assert stream_masses([], [("s", "x")], 1.0)["s", "x"] == crowded["s", "n1"]
+    assert stream_masses([], [Stream("s", "x")], 1.0)[Stream("s", "x")] == crowded[Stream("s", "n1")]
 
 
 def test_ticks_in_quick_succession_share_the_mass_of_the_time() -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from ledger.exchange_file import ExchangeFile, exchange_paths
+from ledger.harms import Harm
+from monitor.cause import Place
 from monitor.explaining import Raised, words_of_alarm
 from monitor.words_moved import words_moved
 from tests.monitor.world import TASK, add_student, build_configuration, shadowed
@@ -61,7 +63,7 @@ def test_the_words_of_an_alarm_are_those_of_its_slice(
         )
         exchanges.append([exchange], [answer])
 
-    alarm = Raised((TASK, artifact, "area=a"), 10 + len(PARCELS), 10 + len(texts))
+    alarm = Raised(Place(TASK, artifact, "area=a", Harm.DISAGREEMENT), 10 + len(PARCELS), 10 + len(texts))
     moved = words_of_alarm(engine, configuration, exchange_paths(tmp_path), alarm)
 
     refund = next(one for one in moved if one.word == "refund")

@@ -26,6 +26,8 @@ from ledger.observation import Observation
 from ledger.stages import Stage, StageChange, append_stage_change, task_stages
 from ledger.tables import StudentRow
 from monitor.pairs import Pair
+from monitor.statistics import references_of
+from monitor.sums import SliceSums
 from tests.ledger.builders import build_answer, build_exchange
 
 TASK = "desk"
@@ -129,9 +131,10 @@ def add_student(
     stage: Stage = Stage.SHADOW,
     registered_at_us: int = 1,
     lines: Mapping[str, CertifiedSlice] | None = None,
+    reference: Mapping[str, SliceSums] | None = None,
 ) -> Student:
     """A published, registered student at a stage; its folder holds a manifest alone."""
-    manifest = _manifest(gate_report(counts), registered_at_us, lines or {})
+    manifest = _manifest(gate_report(counts), registered_at_us, lines or {}, reference or {})
     with tempfile.TemporaryDirectory() as building:
         digest = seal(Path(building), manifest)
         artifact = publish(Path(building), directory, digest)
@@ -158,9 +161,11 @@ def set_stage(engine: Engine, artifact: str, stage: Stage) -> None:
         append_stage_change(session, change, task_stages(session, TASK).revision)
 
 
-def send_label(engine: Engine, exchange: str, label: str, index: int = 0) -> None:
+def send_label(
+    engine: Engine, exchange: str, label: str, index: int = 0, probability: float | None = None
+) -> None:
     with transaction(engine) as session:
-        keep_label(session, exchange, index, label, "test")
+        keep_label(session, exchange, index, label, "test", probability)
 
 
 def traffic(count: int, artifact: str, disagree: Sequence[int] = (), **changes: Any) -> Any:
@@ -173,7 +178,12 @@ def _other(observation: Observation) -> Observation:
     return B if observation.top == A.top else A
 
 
-def _manifest(report: GateReport, seed: int, lines: Mapping[str, CertifiedSlice]) -> Manifest:
+def _manifest(
+    report: GateReport,
+    seed: int,
+    lines: Mapping[str, CertifiedSlice],
+    reference: Mapping[str, SliceSums],
+) -> Manifest:
     return Manifest(
         task=TASK,
         kind="static",
@@ -205,5 +215,6 @@ def _manifest(report: GateReport, seed: int, lines: Mapping[str, CertifiedSlice]
             libraries={},
         ),
         licence={},
+        reference=references_of(reference),
         files={},
     )

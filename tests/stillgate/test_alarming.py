@@ -8,8 +8,9 @@ import pytest
 from ledger.configuration import TriggerSection
 from ledger.control_file import transaction
 from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.harms import Harm
 from ledger.observation import Observation
-from ledger.tables import AlarmRow, DetectorRow, StudentRow, SumsRow
+from ledger.tables import AlarmRow, DetectorRow, LabelWatchRow, StudentRow, SumsRow
 from monitor.baseline import Null
 from monitor.detector import Detector, new_detector, terms_for, update
 from monitor.receipt import receipt_of
@@ -168,7 +169,7 @@ def test_nulls_and_delays_are_explained_slice_by_slice(desk: Desk, student: str)
     overall, area = task["slices"]
 
     assert explained.exit_code == 0
-    for said in ("30 of 600 pairs of the gate disagreed", "never", "+20 points", "2 slices are watched"):
+    for said in ("30 of 600 pairs of the gate disagreed", "never", "+20 points", "2 detectors watch"):
         assert said in explained.stdout
     assert (overall["slice"], overall["rate"], overall["rate_source"]) == ("all", 0.05, "gate")
     assert overall["pairs_an_hour"] == pytest.approx(3600)
@@ -180,16 +181,71 @@ def test_nulls_and_delays_are_explained_slice_by_slice(desk: Desk, student: str)
     assert area["delays"][3]["hours"] is None
 
 
+def test_every_harm_is_explained_and_so_are_labels_that_are_too_few(desk: Desk, student: str) -> None:
+    """A table for each harm of each student, and how many slices still learn what is normal."""
+    labels = Null(0.12, "labels", "9 of the first 200 labels", rate=0.045)
+    _watch(desk, student, "all", GATE, pairs=7200, disagreements=360)
+    _watch(desk, student, "all", labels, pairs=0, disagreements=0, harm=Harm.REGRET)
+    with transaction(desk.engine) as session:
+        state = {"learnt": [2**20 * 7, 2**20 * 7, 0], "before": [0, 0, 0], "flows": []}
+        session.add(LabelWatchRow(task=TASK, artifact=student, slice="area=us", state=state))
+
+    explained = run(*_explain(desk, TASK))
+    task = json.loads(run(*_explain(desk, TASK, "-o", "json")).stdout)[0]
+
+    assert explained.exit_code == 0
+    for said in ("disagreement with the teacher", "the teacher alone is right", "by its first labels"):
+        assert said in explained.stdout
+    assert "1 slices have fewer than 200 labels" in explained.stdout
+    assert [line["harm"] for line in task["slices"]] == ["disagreement", "regret"]
+    assert task["learning"] == [{"artifact": student, "slice": "area=us", "labels": 7.0}]
+
+
+def test_a_refused_alarm_is_shown_with_its_reason_and_degrades_nothing(desk: Desk, student: str) -> None:
+    """In the status and beside the alarm; the student has not drifted because of it."""
+    why = "labels came for 50.0% of the slice's pairs before, and for 5.0% since"
+    receipt = receipt_of(_alarmed(), None, GATE, TriggerSection(), 10.0) | {"decision_reason": why}
+    with transaction(desk.engine) as session:
+        session.add(
+            AlarmRow(
+                task=TASK,
+                slice="all",
+                artifact=student,
+                at_us=1,
+                harm="regret",
+                decision="labels_moved",
+                receipt=receipt,
+            )
+        )
+
+    status = run_as(desk, "vera", "status").stdout
+    shown = run_as(desk, "vera", "alarm", "show", "1").stdout
+
+    assert "refused: labels came for 50.0%" in " ".join(status.split())
+    assert "has drifted" not in status
+    assert "regret in slice all" in " ".join(shown.split())
+    assert why in " ".join(shown.split())
+
+
 def _explain(desk: Desk, *arguments: str) -> list[str]:
     return ["trigger", "explain", *arguments, "--config", str(desk.path)]
 
 
-def _watch(desk: Desk, student: str, slice_name: str, null: Null, pairs: int, disagreements: int) -> None:
+def _watch(
+    desk: Desk,
+    student: str,
+    slice_name: str,
+    null: Null,
+    pairs: int,
+    disagreements: int,
+    harm: Harm = Harm.DISAGREEMENT,
+) -> None:
     """A detector, and two hours of pairs."""
     sums = SliceSums(pairs=pairs, agreements=pairs - disagreements).to_json()
     watched = Watched(null, new_detector(terms_for(null.m0)))
     with transaction(desk.engine) as session:
-        session.add(DetectorRow(task=TASK, artifact=student, slice=slice_name, state=watched.plain()))
+        names = {"task": TASK, "artifact": student, "slice": slice_name}
+        session.add(DetectorRow(**names, harm=harm, state=watched.plain()))
         for start in (WHOLE_LIFE, 0, 2 * HOUR_US - 6_000_000) if pairs else ():
             session.merge(
                 SumsRow(task=TASK, artifact=student, slice=slice_name, window_start_us=start, sums=sums)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlmodel import Session, col, select
 
 from ledger.exchange_file import ExchangeFile, exchange_path
+from ledger.tables import LabelRow
 from tests.gateway.control.desk import TASK, Desk
 from tests.ledger.builders import build_exchange
 from tests.stillgate.command import run_as
@@ -55,6 +57,23 @@ def test_labels_come_from_a_file(desk: Desk, tmp_path: Path, name: str, content:
 def test_labels_come_from_standard_input(desk: Desk, form: str, content: str) -> None:
     """Whose form an option tells."""
     assert counted(brought_in(desk, "-", "--format", form, given=content)) == {"accepted": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.jsonl", '{"exchange_id": "g0-0", "label": "Sports", "probability": 0.05}'),
+        ("labels.csv", "exchange_id,label,probability\ng0-0,Sports,0.05\ng0-1,Sports,\ng0-2,Sports,often"),
+    ],
+)
+def test_lines_may_say_how_they_were_chosen(desk: Desk, tmp_path: Path, name: str, content: str) -> None:
+    """A column of its own, empty where nothing is said."""
+    sent = brought_in(desk, written(tmp_path, name, content))
+
+    assert counted(sent).get("refused malformed", 0) == content.count("often")
+    with Session(desk.engine) as session:
+        chosen = session.exec(select(LabelRow.probability).order_by(col(LabelRow.number))).all()
+    assert list(chosen) == [0.05, 1.0][: len(chosen)]
 
 
 def test_every_line_is_counted_by_what_became_of_it(desk: Desk, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def alarms_section(report: Report) -> Markup:
         "at, UTC",
         "slice",
         "student",
-        "disagree>",
+        "watched",
+        "mean loss>",
         "null>",
         "log wealth>",
         "needed>",
@@ -32,7 +33,8 @@ def alarms_section(report: Report) -> Markup:
     return joined(
         paragraph(
             "An alarm fires when the log wealth of a slice's detector reaches what the false-alarm budget demands. Null"
-            " is the disagreement that was taken for normal. Replay computes the alarm again from its receipt."
+            " is the mean loss that was taken for normal: the share that disagrees, or the share of true labels where"
+            " the teacher alone was right. Replay computes the alarm again from its receipt."
         ),
         paragraph(f"{left:,} older alarms are left out here.") if left else NOTHING,
         card(table(columns, map(_alarm_row, shown))),
@@ -55,7 +57,8 @@ def _alarm_row(alarm: AlarmLine) -> Sequence[Cell]:
         moment(alarm.at_us),
         name(alarm.slice),
         name(alarm.artifact),
-        _disagreed(receipt),
+        words(alarm.harm),
+        _mean_loss(receipt),
         _percent_of(receipt, "m0"),
         _number_of(receipt, "log_wealth"),
         _number_of(receipt, "log_threshold"),
@@ -64,11 +67,11 @@ def _alarm_row(alarm: AlarmLine) -> Sequence[Cell]:
     )
 
 
-def _disagreed(receipt: Mapping[str, object]) -> str:
-    inputs, disagreements = receipt.get("inputs"), receipt.get("disagreements")
-    if not isinstance(inputs, int) or not isinstance(disagreements, int) or not inputs:
+def _mean_loss(receipt: Mapping[str, object]) -> str:
+    inputs, mean = receipt.get("inputs"), receipt.get("mean_loss")
+    if not isinstance(inputs, int) or not isinstance(mean, float):
         return NONE
-    return f"{disagreements:,} of {inputs:,} ({percent(disagreements / inputs, 0)})"
+    return f"{percent(mean)} of {inputs:,}"
 
 
 def _number_of(receipt: Mapping[str, object], key: str) -> str:

@@ -8,6 +8,7 @@ from stillgate.report.markup import NOTHING, Markup, element, joined
 from stillgate.report.slices import SliceLine
 from stillgate.report.tables import VERDICT_KIND, Cell, card, folded, name, paragraph, pill, table
 from stillgate.report.words import NONE, between, count, percent
+from stillgate.show import labels_said
 
 VERDICT_COLUMNS = ("slice", "judged by", "verdict", "reason")
 
@@ -17,7 +18,8 @@ def slice_section(report: Report) -> Markup:
         return paragraph("There are no pairs in this time, so no slice can be measured.")
     columns = (
         "slice", "pairs>", "fidelity>", "95 % interval>", "bar>", "verdict", "accuracy>", "95 % interval>",
-        "teacher's>", "95 % interval>", "serves from>", "share above>", "95 % interval>", "served>", "compared>",
+        "teacher's>", "95 % interval>", "labels>", "serves from>", "share above>", "95 % interval>", "served>",
+        "compared>",
     )  # fmt: skip
     shown = report.slices[:SLICES_SHOWN]
     caption = (
@@ -53,6 +55,7 @@ def _slice_row(line: SliceLine) -> Sequence[Cell]:
         between(report.accuracy_low, report.accuracy_high),
         percent(report.teacher_accuracy),
         between(report.teacher_accuracy_low, report.teacher_accuracy_high),
+        labels_said(report.labelled, report.effective_labels),
         "teacher" if line.threshold is None else f"{line.threshold:.2f}",
         percent(above.value if above else None),
         between(above.low, above.high) if above else NONE,

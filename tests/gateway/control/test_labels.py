@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, col, select
 
 from ledger.control_file import transaction
 from ledger.exchange_file import ExchangeFile, exchange_path
@@ -77,6 +77,22 @@ def test_a_correction_is_kept_beside_what_it_corrects(desk: Desk) -> None:
     assert [label for _, _, label, _ in _kept(desk)] == ["Sports", "Business", "Sports"]
 
 
+def test_a_label_may_say_how_it_was_chosen(desk: Desk) -> None:
+    """Another probability is a correction; who says none leaves it as it was said last."""
+    label = {"exchange_id": "g0-1", "label": "Sports"}
+    said = [label | {"probability": 0.05}, label, label | {"probability": 0.1}, label | {"label": "Business"}]
+    counts = _send(desk, *said)
+
+    assert (counts["accepted"], counts["corrected"], counts["duplicate"]) == (1, 2, 1)
+    with Session(desk.engine) as session:
+        rows = session.exec(select(LabelRow).order_by(col(LabelRow.number))).all()
+    assert [(row.label, row.probability) for row in rows] == [
+        ("Sports", 0.05),
+        ("Sports", 0.1),
+        ("Business", 0.1),
+    ]
+
+
 @pytest.mark.parametrize(
     ("label", "code", "reason"),
     [
@@ -98,6 +114,8 @@ def test_a_correction_is_kept_beside_what_it_corrects(desk: Desk) -> None:
         ),
         ({"exchange_id": "g0-1"}, "malformed", "label"),
         ({"exchange_id": "g0-1", "label": 7}, "malformed", "label"),
+        ({"exchange_id": "g0-1", "label": "Sports", "probability": 0.0009}, "malformed", "probability"),
+        ({"exchange_id": "g0-1", "label": "Sports", "probability": 1.1}, "malformed", "probability"),
         ({"exchange_id": "g0-1", "label": "Sports", "input_index": -1}, "malformed", "input_index"),
         ({"exchange_id": "g0-1", "label": "Sports", "lable": 1}, "malformed", "lable"),
     ],
