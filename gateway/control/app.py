@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from gateway.control import preview, routes
+from gateway.control import measured, preview, routes
 from gateway.control.access import Guard
 from gateway.control.accounts import AccountsReader
 from gateway.control.bodies import BodyLimit
@@ -25,8 +25,8 @@ ROUTES = (
     ("GET", "/", routes.show_page),
     ("GET", "/livez", routes.show_life),
     ("GET", f"{API}/status", routes.show_status),
-    ("GET", f"{API}/tasks/{{task}}/slices", routes.show_slices),
-    ("GET", f"{API}/tasks/{{task}}/statistics", routes.show_statistics),
+    ("GET", f"{API}/tasks/{{task}}/slices", measured.show_slices),
+    ("GET", f"{API}/tasks/{{task}}/statistics", measured.show_statistics),
     ("GET", f"{API}/tasks/{{task}}/preview", preview.show_preview),
     ("GET", f"{API}/tasks/{{task}}/comparison", routes.show_comparison),
     ("GET", f"{API}/tasks/{{task}}/students/{{artifact}}", routes.show_student),

@@ -11,14 +11,14 @@ from gateway.control.context import Control, ControlPart
 from gateway.control.errors import Code, Refused
 from gateway.control.evidence import catching_up
 from gateway.control.manifests import manifest_of
-from gateway.control.routes import Microseconds, answer, newest_answering
+from gateway.control.measured import AskedPart, SliceName, measured
+from gateway.control.routes import answer
 from ledger.artifacts import Manifest
 from ledger.configuration import TaskSection
 from ledger.control_file import transaction
 from ledger.slices import OVERALL
 from ledger.tables import StudentRow
 from monitor.preview import SHARES, preview_of
-from monitor.reports import merged_sums
 
 MAX_SHARES = 10
 
@@ -26,31 +26,25 @@ TrafficShare = Annotated[float, Query(gt=0, le=1)]
 
 
 def show_preview(
-    task: str,
+    asked: AskedPart,
     control: ControlPart,
-    artifact: str | None = None,
-    slice_name: Annotated[str, Query(alias="slice", max_length=200)] = OVERALL,
+    slice_name: SliceName = OVERALL,
     share: Annotated[list[TrafficShare] | None, Query(max_length=MAX_SHARES)] = None,
-    since_us: Microseconds = None,
-    until_us: Microseconds = None,
 ) -> Response:
-    section = control.task(task)
-    if isinstance(section, Refused):
-        return answer(section)
     with transaction(control.reading) as session:
-        chosen = artifact or newest_answering(session, task)
-        if chosen is None:
-            return answer(Refused(Code.UNKNOWN, f"task {task} has no student that answers yet"))
-        sums = merged_sums(session, task, chosen, since_us, until_us)
-        student = session.get(StudentRow, chosen)
-        if student is None and not sums:
-            return answer(Refused(Code.UNKNOWN, f"task {task} has no student {chosen!r}"))
-        thresholds, void, problem = _certified(session, control, section, student)
-        late = catching_up(session, task)
-    preview = preview_of(sums, section, thresholds, void, slice_name, share or SHARES).plain()
-    behind = [rule.name for rule in section.rules if rule.decides_who_serves and rule.name in late]
+        found = measured(session, control, asked)
+        if isinstance(found, Refused):
+            return answer(found)
+        if found.artifact is None:
+            return answer(Refused(Code.UNKNOWN, f"task {asked.task} has no student that answers yet"))
+        if found.student is None and not found.sums:
+            return answer(Refused(Code.UNKNOWN, f"task {asked.task} has no student {found.artifact!r}"))
+        thresholds, void, problem = _certified(session, control, found.task, found.student)
+        late = catching_up(session, asked.task)
+    preview = preview_of(found.sums, found.task, thresholds, void, slice_name, share or SHARES).plain()
+    behind = [rule.name for rule in found.task.rules if rule.decides_who_serves and rule.name in late]
     preview["cannot_say"] = [*([problem] if problem else []), *preview["cannot_say"], *_behind(behind)]
-    return answer({"task": task, "artifact": chosen, "since_us": since_us, "until_us": until_us, **preview})
+    return answer(found.document(**preview))
 
 
 def _certified(

@@ -1,4 +1,5 @@
-"""The routes of the admin API: each turns a request into one transaction and its outcome into JSON."""
+"""The routes of the admin API, but for what is measured: each turns a request into one transaction and its outcome
+into JSON."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -19,7 +20,6 @@ from gateway.control.manifests import manifest_of
 from gateway.control.page import page_response
 from gateway.control.schemas import ErasureBody, KeyBody, LabelsBody, PromotionBody, ReasonBody
 from gateway.control.status import status_document
-from ledger.artifacts import Manifest
 from ledger.audit import append_audit
 from ledger.configuration import TaskSection
 from ledger.control_file import transaction
@@ -27,12 +27,9 @@ from ledger.erasures import rows_erased
 from ledger.jobs import JobCause, create_job, open_job
 from ledger.keys import Role, create_key, revoke_keys
 from ledger.labels import Kept
-from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import AlarmRow, JobRow, KeyRow, StudentRow
 from monitor.comparison import compare, paired_counts
-from monitor.reports import merged_sums, slice_reports
-from monitor.statistics import reference_in, statistics_of
 
 Outcome = SQLModel | dict[str, Any] | Refused
 RowNumber = Annotated[int, PathPart(ge=1, lt=2**63)]
@@ -59,51 +56,6 @@ def show_life() -> Response:
 
 def show_status(control: ControlPart, person: PersonPart) -> Response:
     return answer(status_document(control, person))
-
-
-def show_slices(
-    task: str,
-    control: ControlPart,
-    artifact: str | None = None,
-    since_us: Microseconds = None,
-    until_us: Microseconds = None,
-) -> Response:
-    section = control.task(task)
-    if isinstance(section, Refused):
-        return answer(section)
-    with transaction(control.reading) as session:
-        chosen = artifact or newest_answering(session, task)
-        sums = merged_sums(session, task, chosen, since_us, until_us) if chosen else {}
-    reports = [report.plain() for report in slice_reports(sums, section.rules, section.gate.bar)]
-    return answer(
-        {"task": task, "artifact": chosen, "since_us": since_us, "until_us": until_us, "slices": reports}
-    )
-
-
-def show_statistics(
-    task: str,
-    control: ControlPart,
-    slice_name: Annotated[str, Query(alias="slice", max_length=200)] = OVERALL,
-    artifact: str | None = None,
-    since_us: Microseconds = None,
-    until_us: Microseconds = None,
-) -> Response:
-    """Everything that is known of one slice, against the reference in the student's manifest."""
-    section = control.task(task)
-    if isinstance(section, Refused):
-        return answer(section)
-    with transaction(control.reading) as session:
-        chosen = artifact or newest_answering(session, task)
-        sums = merged_sums(session, task, chosen, since_us, until_us) if chosen else {}
-        student = session.get(StudentRow, chosen) if chosen else None
-    if slice_name not in sums:
-        return answer(
-            Refused(Code.UNKNOWN, f"there is no slice {slice_name} of {chosen} with pairs in task {task}")
-        )
-    manifest = manifest_of(control.data_directory, student) if student else ""
-    reference = reference_in(manifest.reference, slice_name) if isinstance(manifest, Manifest) else None
-    found = statistics_of(sums[slice_name], reference, len(section.classes))
-    return answer({"task": task, "artifact": chosen, "slice": slice_name, "statistics": found})
 
 
 def show_comparison(
@@ -261,11 +213,6 @@ def _open_job(session: Session, task: TaskSection, person: Person, reason: str) 
     job.reasons = [reason]  # until the worker says what came of it
     append_audit(session, person.name, "job_reason", {"job": job.id, "reason": reason})
     return job
-
-
-def newest_answering(session: Session, task: str) -> str | None:
-    answering = task_stages(session, task).answering
-    return answering[-1] if answering else None
 
 
 def _row(control: Control, table: type[SQLModel], number: int, word: str) -> SQLModel | Refused:

@@ -1,32 +1,21 @@
 """Pages of answers: in order, bounded, and the same rows however they are cut."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import orjson
-import pytest
 
 from ledger.answer_pages import ROWS_A_READ, Answered, answers_upto, decoded, page_after
 from ledger.exchange import TEACHER, Origin
-from ledger.exchange_file import ExchangeFile, exchange_path, reading
+from ledger.exchange_file import ExchangeFile, reading
 from tests.ledger.builders import build_answer, build_exchange
 
 ROOM = 2**20
 
 
-@pytest.fixture
-def exchanges(tmp_path: Path) -> Iterator[ExchangeFile]:
-    file = ExchangeFile(exchange_path(tmp_path, "g0"))
-    yield file
-    file.close()
-
-
-def test_a_row_holds_the_answer_beside_its_exchange(tmp_path: Path, exchanges: ExchangeFile) -> None:
+def test_a_row_holds_the_answer_beside_its_exchange(file: ExchangeFile) -> None:
     """Column by column, under its own name."""
     exchange, answer = build_exchange(5), build_answer(5)
-    exchanges.append([exchange], [answer])
+    file.append([exchange], [answer])
 
-    with reading(exchange_path(tmp_path, "g0")) as connection:
+    with reading(file.path) as connection:
         (row,) = page_after(connection, 0, 10, ROOM)
 
     assert (row.number, row.responder, row.origin, row.sequence) == (1, "s-1", "shadow", 5)
@@ -37,13 +26,13 @@ def test_a_row_holds_the_answer_beside_its_exchange(tmp_path: Path, exchanges: E
     assert decoded(lists) == [[[0.9, 0.1]], [[0.9, 0.1]], [2], list(exchange.input_digests)]
 
 
-def test_pages_go_on_where_the_last_one_ended(tmp_path: Path, exchanges: ExchangeFile) -> None:
+def test_pages_go_on_where_the_last_one_ended(file: ExchangeFile) -> None:
     """Nothing twice, nothing left out, and a page of few bytes still brings rows."""
     numbers = range(3 * ROWS_A_READ)
-    exchanges.append([build_exchange(n) for n in numbers], [build_answer(n) for n in numbers])
+    file.append([build_exchange(n) for n in numbers], [build_answer(n) for n in numbers])
 
     found: list[Answered] = []
-    with reading(exchange_path(tmp_path, "g0")) as connection:
+    with reading(file.path) as connection:
         while page := page_after(connection, found[-1].number if found else 0, 2 * ROWS_A_READ, 1):
             assert len(page) <= ROWS_A_READ
             found += page
@@ -51,16 +40,16 @@ def test_pages_go_on_where_the_last_one_ended(tmp_path: Path, exchanges: Exchang
     assert [row.sequence for row in found] == list(numbers)
 
 
-def test_live_students_are_neither_teachers_nor_replays(tmp_path: Path, exchanges: ExchangeFile) -> None:
+def test_live_students_are_neither_teachers_nor_replays(file: ExchangeFile) -> None:
     """Only what a student said at the time is compared."""
     answers = [
         build_answer(0, "s-1"),
         build_answer(0, TEACHER, origin=Origin.AUDIT),
         build_answer(0, "s-2", origin=Origin.REPLAY),
     ]
-    exchanges.append([build_exchange(0), build_exchange(1)], [*answers, build_answer(1)])
+    file.append([build_exchange(0), build_exchange(1)], [*answers, build_answer(1)])
 
-    with reading(exchange_path(tmp_path, "g0")) as connection:
+    with reading(file.path) as connection:
         rows = answers_upto(connection, [0, 9], 4)
         early = answers_upto(connection, [0, 1], 1)
         assert answers_upto(connection, [], 4) == []

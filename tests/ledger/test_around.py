@@ -1,6 +1,5 @@
 """Exchanges around a moment, in a real exchange file."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,15 @@ from tests.ledger.builders import build_answer, build_exchange
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[ExchangeFile]:
+def file(file: ExchangeFile) -> ExchangeFile:
     """Two runs of the gateway: numbers leap between them, times do not."""
-    file = ExchangeFile(exchange_path(tmp_path, "g0"))
     for first, start in ((0, 0), (5 * BLOCK_SIZE, 100)):
         sequences = [first + 2 * n for n in range(10)]
         file.append(
             [build_exchange(s, started_at_us=start + n // 2) for n, s in enumerate(sequences)],
             [build_answer(s) for s in sequences[:5]],
         )
-    yield file
-    file.close()
+    return file
 
 
 def test_the_first_exchange_of_a_moment_is_found(file: ExchangeFile) -> None:

@@ -1,7 +1,6 @@
 """The exchange file: what is written comes back, and every request is accounted for."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,6 @@ from ledger.exchange_file import (
 from ledger.observation import Observation, ObservationError
 from ledger.schema import SchemaTooNew
 from tests.ledger.builders import SURE_A, build_answer, build_exchange
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "exchanges" / "g0.sqlite"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[ExchangeFile]:
-    file = ExchangeFile(path)
-    yield file
-    file.close()
 
 
 def test_an_exchange_comes_back_as_it_went_in(file: ExchangeFile, path: Path) -> None:

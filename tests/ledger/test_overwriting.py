@@ -3,7 +3,6 @@
 import random
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,18 +23,6 @@ from ledger.overwriting import (
 from tests.ledger.builders import build_answer, build_exchange
 
 HERS, HIS = "a" * 32, "b" * 32
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "exchanges" / "g0.sqlite"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[ExchangeFile]:
-    file = ExchangeFile(path)
-    yield file
-    file.close()
 
 
 def erasure(subject: str | None = HERS, ids: tuple[str, ...] = (), before_us: int = 2**62) -> Erasure:
