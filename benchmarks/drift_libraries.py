@@ -54,6 +54,7 @@ def _columns(part: Arrays) -> Any:
         measures=measures_of(part["teacher"], part["student"]),
         teacher_versions=("t-1",),
         teacher_version=zeros,
+        inclusion=np.ones(count),
     )
 
 

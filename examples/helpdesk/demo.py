@@ -43,7 +43,7 @@ GROUP = 80  # posts between two looks at the alarms
 TRICKLE, THIRD, FLOOD = 0.05, 1 / 3, 0.75  # share of the new areas in the traffic
 UNAFFECTED_POSTS = 1000  # for the comparison of the two students
 CANARY_POSTS, FULL_POSTS = 200, 300
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
 QUIET_SECONDS = 8.0  # several ticks of the monitor without a new pair: nothing more will come
 
 
@@ -221,8 +221,8 @@ def _chapters(story: Story) -> None:
     before = _quiet(story, first)
     story.narrator.chapter(f"The traffic drifts: {', '.join(story.drift_areas)} begin to arrive")
     at_alarm, alarm = _drift(story, first)
-    story.narrator.chapter("The alarm has opened a distillation job")
-    second, repair_seconds = _repair(story, first)
+    story.narrator.chapter(f"The alarm has led to distillation job {alarm['job_id']}")
+    second, repair_seconds = _repair(story, alarm["job_id"])
     story.narrator.chapter("Old and new student side by side, in shadow")
     after = _compare(story, second)
     comparison = _comparison(story, first, second, after.since_us)
@@ -248,19 +248,21 @@ def _chapters(story: Story) -> None:
 
 def _first_student(story: Story) -> str:
     story.command(story.operator_key, "distill", TASK, "--reason", "first student, from the record")
-    _follow_job(story)
-    return _wait_for_stage(story, "shadow", but=())
+    return _follow_job(story, max(job["id"] for job in story.task()["jobs"]))
 
 
-def _follow_job(story: Story) -> None:
-    """Show what the job does until it has ended, and how it ended."""
+def _follow_job(story: Story, job_id: int) -> str:
+    """Show what the job does until it has ended, and wait until its student answers in shadow."""
     with story.narrator.following("job") as follow:
-        while (job := _job(story))["status"] in ("waiting", "running"):
+        while _is_open(job := _job(story, job_id)):
             follow(job["phase"] or "waits for the worker", job["progress"])
             time.sleep(0.5)
     if job["status"] != "succeeded":
-        raise StoryBroken(f"the job ended as {job['status']}: {'; '.join(job['reasons'])}")
-    story.narrator.say(f"{job['artifact']} passed its gate, is registered and enters shadow by itself")
+        raise StoryBroken(f"job {job_id} ended as {job['status']}: {'; '.join(job['reasons'])}")
+    artifact = str(job["artifact"])
+    story.narrator.say(f"{artifact} passed its gate, is registered and enters shadow by itself")
+    _wait_for_stage(story, artifact, "shadow")
+    return artifact
 
 
 def _quiet(story: Story, first: str) -> summary.Chapter:
@@ -275,39 +277,43 @@ def _quiet(story: Story, first: str) -> summary.Chapter:
 
 
 def _drift(story: Story, first: str) -> tuple[summary.Chapter, dict[str, Any]]:
-    """Send until the trigger fires: first a trickle of the new areas, then a third of the traffic."""
-    since_us, sent = _window_start_us(), 0
+    """Send until an alarm leads to a job: first a trickle of the new areas, then a third of the traffic."""
+    since_us, sent, alarms = _window_start_us(), 0, list[dict[str, Any]]()
     with story.narrator.counting("requests, 5 % and then a third of new areas") as advance:
-        while sent < MOST_DRIFT_POSTS:
+        while not any(alarm["job_id"] for alarm in alarms):
+            if sent >= MOST_DRIFT_POSTS:
+                raise StoryBroken(_why_no_job(sent, alarms))
             share = TRICKLE if sent < TRICKLE_POSTS else THIRD
             sent += len(story.send_quietly(story.supply.mixed(GROUP, share), advance))
-            alarms = story.task()["alarms"]
-            if alarms:
-                break
-        else:
-            raise StoryBroken(f"no alarm within {MOST_DRIFT_POSTS} requests of the drift")
+            alarms = sorted(story.task()["alarms"], key=lambda one: one["id"])
     chapter = _chapter(story, first, since_us, sent)
-    alarm = min(alarms, key=lambda one: one["id"])
     rows = story.get(f"/tasks/{TASK}/slices", artifact=first)["slices"]
     aggregate = next(float(row["fidelity"]) for row in rows if row["slice"] == summary.OVERALL)
-    story.narrator.alarm(alarm["slice"], chapter.fidelity(alarm["slice"]), aggregate)
-    return chapter, dict(alarm) | {"aggregate": aggregate}
+    for alarm in alarms:
+        story.narrator.alarm(alarm, chapter.fidelity(alarm["slice"]), aggregate)
+    opening = next(alarm for alarm in alarms if alarm["job_id"])
+    return chapter, dict(opening) | {"aggregate": aggregate}
 
 
-def _repair(story: Story, first: str) -> tuple[str, float]:
+def _why_no_job(sent: int, alarms: Sequence[dict[str, Any]]) -> str:
+    if not alarms:
+        return f"no alarm within {sent} requests of the drift"
+    told = "; ".join(f"alarm {one['id']} on {one['slice']}: {one['decision_reason']}" for one in alarms)
+    return f"no alarm within {sent} requests of the drift has opened a job: {told}"
+
+
+def _repair(story: Story, job_id: int) -> tuple[str, float]:
     """Traffic goes on while the job collects what its gate needs; then it trains and registers."""
     started = time.monotonic()
     with story.narrator.counting(
         "requests while the job collects rows, three quarters of new areas"
     ) as advance:
-        while (job := _job(story))["status"] in ("waiting", "running") and not _has_rows(job):
+        while _is_open(job := _job(story, job_id)) and not _has_rows(job):
             posts = story.supply.mixed(GROUP, FLOOD)
             if not posts:
                 break
             story.send_quietly(posts, advance)
-    _follow_job(story)
-    second = _wait_for_stage(story, "shadow", but=(first,))
-    return second, time.monotonic() - started
+    return _follow_job(story, job_id), time.monotonic() - started
 
 
 def _compare(story: Story, second: str) -> summary.Chapter:
@@ -335,12 +341,28 @@ def _serve(story: Story, second: str) -> summary.Served:
 
 
 def _promote(story: Story, artifact: str, stage: str, *more: str) -> None:
+    _judge(story, artifact)
     story.command(
         story.operator_key, "promote", TASK, "--to", stage, *more, "--reason", f"{stage}: verdicts pass"
     )
     story.command(story.validator_key, "approve", "--reason", "looked at the slices")
-    _wait_for_stage(story, stage, but=())
+    _wait_for_stage(story, artifact, stage)
     time.sleep(1.0)  # the gateway obeys within a second
+
+
+def _judge(story: Story, artifact: str) -> None:
+    """While the live verdict is inconclusive nobody can promote: more requests have to come first."""
+    while (student := _student(story, artifact))["outcome"] == "inconclusive":
+        story.narrator.say(f"the live verdict is inconclusive: {'; '.join(student['reasons'])}")
+        posts = story.supply.mixed(GROUP, THIRD)
+        if not posts:
+            raise StoryBroken("the corpus is used up, and nobody may promote on an inconclusive verdict")
+        since_us = _window_start_us()
+        _chapter(story, artifact, since_us, len(story.send(posts, "more requests, for the verdict")))
+    if student["outcome"] != "pass":
+        reasons = "; ".join(student["reasons"])
+        raise StoryBroken(f"{artifact} may not go up, its live verdict is {student['outcome']}: {reasons}")
+    story.narrator.say(f"the live verdict on {artifact} is pass: {student['reasons'][0]}")
 
 
 def _fallbacks(story: Story) -> dict[str, int]:
@@ -371,23 +393,33 @@ def _chapter(story: Story, artifact: str, since_us: int, expected: int) -> summa
         time.sleep(0.3)
 
 
-def _job(story: Story) -> dict[str, Any]:
-    return dict(max(story.task()["jobs"], key=lambda job: job["id"]))
+def _job(story: Story, job_id: int) -> dict[str, Any]:
+    return dict(next(job for job in story.task()["jobs"] if job["id"] == job_id))
+
+
+def _is_open(job: dict[str, Any]) -> bool:
+    return job["status"] in ("waiting", "running")
 
 
 def _has_rows(job: dict[str, Any]) -> bool:
     return bool(job["phase"]) and not job["phase"].startswith(("starting", "collecting"))
 
 
-def _wait_for_stage(story: Story, stage: str, but: tuple[str, ...]) -> str:
-    """The artifact that reaches a stage, once the student process has loaded it."""
+def _student(story: Story, artifact: str) -> dict[str, Any]:
+    return dict(next(student for student in story.task()["students"] if student["artifact"] == artifact))
+
+
+def _wait_for_stage(story: Story, artifact: str, stage: str) -> None:
+    """Until the student is there, and the student process has loaded it."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < deadline:
-        for student in story.task()["students"]:
-            if student["stage"] == stage and student["loaded"] and student["artifact"] not in but:
-                return str(student["artifact"])
+    while (student := _student(story, artifact))["stage"] != stage or not student["loaded"]:
+        if time.monotonic() > deadline:
+            loaded = student["problem"] or ("loaded" if student["loaded"] else "not loaded yet")
+            raise StoryBroken(
+                f"{artifact} did not reach {stage} within {SETTLE_SECONDS:.0f} s: it is in"
+                f" {student['stage']}, {loaded}"
+            )
         time.sleep(0.3)
-    raise StoryBroken(f"no student reached {stage} within {SETTLE_SECONDS:.0f} s")
 
 
 def _teacher_milliseconds(story: Story) -> float:

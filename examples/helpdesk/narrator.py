@@ -1,9 +1,10 @@
 """What the demo shows: chapters, live progress in a terminal, plain lines where there is none."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -62,11 +63,16 @@ class Narrator:
     def table(self, table: Table) -> None:
         self._console.print(table)
 
-    def alarm(self, slice_name: str, fidelity: float, aggregate: float) -> None:
+    def alarm(self, alarm: Mapping[str, Any], fidelity: float, aggregate: float) -> None:
+        """What it is about, what moved, and what was decided."""
+        harm, decision = (alarm[name].replace("_", " ") for name in ("harm", "decision"))
         self._console.print(
-            f"         [bold red]ALARM[/] on {escape(slice_name)}: fidelity there {fidelity:.1%} since the drift"
-            f" began; the student's aggregate still says {aggregate:.1%}"
+            f"         [bold red]ALARM {alarm['id']}[/] on {escape(alarm['slice'])}, {harm}: fidelity there"
+            f" {fidelity:.1%} since the drift began; the student's aggregate still says {aggregate:.1%}"
         )
+        if alarm["cause"] is not None:
+            self.say(f"what moved: {alarm['cause']['summary']}")
+        self.say(f"{decision}: {alarm['decision_reason']}")
 
     def addresses(self, status_page: str, metrics: list[str]) -> None:
         self._console.print(f"\n         status page  {status_page}", soft_wrap=True)
