@@ -3,7 +3,7 @@
 import h11
 import httptools
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.guard import Refused
@@ -56,7 +56,6 @@ class Llhttp:
         self.complete = True
 
 
-@settings(deadline=None)
 @given(HEADS)
 def test_accepted_heads_read_the_same_everywhere(content: bytes) -> None:
     """Whatever is accepted here is accepted by h11 too, with the same fields; it never sees more or fewer."""
@@ -75,7 +74,6 @@ def test_accepted_heads_read_the_same_everywhere(content: bytes) -> None:
     assert [(n, v.lower() if n == b"transfer-encoding" else v) for n, v in ours] == theirs or head.length == 0
 
 
-@settings(deadline=None)
 @given(HEADS)
 def test_accepted_heads_read_the_same_in_llhttp(content: bytes) -> None:
     """And by llhttp, whose list of methods is its own."""
@@ -88,7 +86,6 @@ def test_accepted_heads_read_the_same_in_llhttp(content: bytes) -> None:
     assert seen.fields == head.fields
 
 
-@settings(deadline=None)
 @given(st.sampled_from([case for case in CASES if case.seen]), st.data())
 def test_no_beginning_of_a_good_head_is_refused(case, data: st.DataObject) -> None:
     """However a head is cut by the network, nothing is said before its end has come."""
@@ -123,7 +120,6 @@ CHUNKS = [
 ]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(CHUNKS), st.data())
 def test_chunks_read_the_same_however_they_are_cut(content: bytes, data: st.DataObject) -> None:
     """Where the network cuts a chunked body changes neither what is read of it nor what is refused."""

@@ -67,7 +67,8 @@ def first_tick(directory: Path) -> Order:
 
 
 def every_moment(processes: TickProcesses, order: Order, before: Before, step: int = 1) -> list[str]:
-    """Kill the tick at every `step`-th of its moments; what each kill left of it: untouched, begun or committed.
+    """Kill the tick at every `step`-th of its moments, the last one among them; what each kill left of it: untouched,
+    begun or committed.
 
     The next tick is run on every state that was left, and has to end where the one that nobody killed did.
     """
@@ -77,7 +78,7 @@ def every_moment(processes: TickProcesses, order: Order, before: Before, step: i
     assert (lived.status, state_of(work)) == (0, committed)
     found: list[str] = []
     restarted: list[State] = []
-    for number in range(1, lived.moments + 1, step):
+    for number in range((lived.moments - 1) % step + 1, lived.moments + 1, step):
         copy = _copied(order, work)
         assert processes.tick(replace(copy, before=before, number=number)).was_killed
         state = state_of(work)

@@ -140,7 +140,7 @@ def expected_sums(parts: Sequence[tuple[Pair, SliceSums]]) -> dict[Key, SliceSum
     return {key: merged(group) for key, group in by_key.items()}
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(many())
 def test_columns_hold_the_pairs_of_join(both: list[Both]) -> None:
     """In its order, with its slices, and with its reasons for what gave no pair."""
@@ -166,7 +166,7 @@ def test_columns_hold_the_pairs_of_join(both: list[Both]) -> None:
     ]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(many())
 def test_sums_are_those_of_merging_pair_by_pair(both: list[Both]) -> None:
     """For each student, slice and window, equal in every integer."""
@@ -176,7 +176,7 @@ def test_sums_are_those_of_merging_pair_by_pair(both: list[Both]) -> None:
     assert folded(pair_sums(columns, WINDOW_SECONDS)) == expected
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(many(), st.data())
 def test_label_sums_are_those_of_the_labelled_pairs(both: list[Both], draw: st.DataObject) -> None:
     """A pair without a label adds nothing."""
@@ -193,7 +193,7 @@ def test_label_sums_are_those_of_the_labelled_pairs(both: list[Both], draw: st.D
     assert found == expected_sums(expected)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(many(), st.data())
 def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.DataObject) -> None:
     """Pages, ticks and processes may cut the answers wherever they like."""
@@ -208,7 +208,7 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
     assert counts_by_slice(distinct(parts)) == counts_by_slice(distinct([whole]))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(many())
 def test_a_stream_counts_identical_inputs_once(both: list[Both]) -> None:
     """The first pair of an input decides whether it agreed and when it began."""

@@ -72,7 +72,7 @@ def defined(teacher: Distribution, student: Distribution) -> tuple[int, ...]:
     )
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(both_sides())
 def test_every_measure_is_that_of_the_definition(pairs: list[tuple[Distribution, Distribution]]) -> None:
     """Zeros, ties, certain answers, probabilities beside the floor and far below it."""
@@ -90,7 +90,7 @@ def test_thousands_of_random_pairs_leave_no_difference(classes: int, sharpness: 
     assert rows_of(measures_of(*sides)) == [defined(*pair) for pair in pairs]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(both_sides(), st.data())
 def test_a_pair_is_measured_alike_in_any_company(
     pairs: list[tuple[Distribution, Distribution]], draw: st.DataObject
@@ -103,7 +103,7 @@ def test_a_pair_is_measured_alike_in_any_company(
     assert together == [rows_of(measured([pairs[place]]))[0] for place in order]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(both_sides())
 def test_closeness_is_what_is_kept_before_rounding(pairs: list[tuple[Distribution, Distribution]]) -> None:
     """Agreement, total variation and divergence alone."""

@@ -43,7 +43,7 @@ def entries() -> st.SearchStrategy[list[Entry]]:
     return st.lists(st.tuples(attributes, st.integers(0, 9), texts, start, st.integers(0, 1)), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(entries())
 def test_columns_say_what_the_rules_say(drawn: list[Entry]) -> None:
     """For every kind, with and without texts, and for combinations declared before their parts."""

@@ -21,7 +21,7 @@ from tests.monitor.world import add_student, build_configuration, send_label
 Ask = tuple[float, float, str, int, str]  # teacher, student, area, start, label: one exchange
 Place = tuple[int, int]  # gateway, tick
 
-SLOW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=8, suppress_health_check=list(HealthCheck))
 GOOD = {"all": (600, 570)}
 
 

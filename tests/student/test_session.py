@@ -36,7 +36,7 @@ def test_answers_are_those_of_the_model_file(tmp_path: Path) -> None:
     assert observation.probabilities == tuple(expected[0].tolist())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.lists(st.sampled_from([*CLASSES, "other"]), min_size=1, max_size=80).map(" ".join), max_size=30

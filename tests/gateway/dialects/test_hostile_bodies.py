@@ -23,7 +23,7 @@ DIALECTS = {
     "json": dialect("json"),
     "json label": dialect("json", ("a", "b"), json={"text": "", "label": "/label", "confidence": "/p"}),
 }
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 QUESTIONS = [
     Asked(("x",), shape, True)
     for shape in ("text", "list", "0 reply", "0 stream", "all, no id", "all binary")

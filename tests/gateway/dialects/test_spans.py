@@ -19,7 +19,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(JSON, st.booleans())
 def test_every_value_stands_in_its_span(document: object, pretty: bool) -> None:
     """The bytes of each span are the JSON of what the path leads to; the last span is the document."""
@@ -30,7 +30,7 @@ def test_every_value_stands_in_its_span(document: object, pretty: bool) -> None:
     assert (spans[-1].path, spans[-1].start, spans[-1].end) == ((), 0, len(body))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(max_size=5), JSON, min_size=1, max_size=4), st.booleans(), st.data())
 def test_members_are_taken_out(document: dict[str, object], pretty: bool, data: st.DataObject) -> None:
     """Without one member the rest is the same document."""

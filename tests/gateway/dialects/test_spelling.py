@@ -26,7 +26,7 @@ def test_numbers(like: list[float], written: float) -> None:
     assert spelling_of(like)(0.12345678901234) == written
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0, 1, width=32))
 def test_single_precision_is_kept(value: float) -> None:
     """The short spelling is the same number in single precision, and never a longer text."""
