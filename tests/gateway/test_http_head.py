@@ -50,7 +50,9 @@ class Llhttp:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.lower(), value))
+        self.fields.append(
+            (name.lower(), value.rstrip(b" \t"))
+        )  # it leaves what is no part of a value: RFC 9110, 5.5
 
     def on_headers_complete(self) -> None:
         self.complete = True

@@ -302,7 +302,8 @@ def test_it_leaves_the_processor_to_the_gateway(processes: Processes) -> None:
     process = processes.start(memory_limit_bytes=2**30)
     ours = os.sched_getaffinity(0)
     assert os.sched_getaffinity(process.pid) == (ours - {min(ours)} or ours)
-    assert os.getpriority(os.PRIO_PROCESS, process.pid) - os.getpriority(os.PRIO_PROCESS, 0) == 5
+    lower = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)  # none is lower than 19
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == lower
     limits = Path(f"/proc/{process.pid}/limits").read_text()
     assert any(line.startswith("Max data size") and str(2**30) in line for line in limits.splitlines())
 
