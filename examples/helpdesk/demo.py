@@ -4,13 +4,11 @@ Every step is the product's own: the processes of `stillgate up`, the operator's
 """
 
 import argparse
-import itertools
 import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +20,29 @@ from examples.helpdesk.corpus import (
     DEFAULT_CACHE,
     DownloadFailed,
     Partition,
-    Post,
     fetch_corpus,
     fetch_encoder,
     load_posts,
     partition,
 )
-from examples.helpdesk.narrator import Advance, Narrator
+from examples.helpdesk.narrator import Narrator
+from examples.helpdesk.story import (
+    TASK,
+    Story,
+    StoryBroken,
+    Supply,
+    chapter_of,
+    follow_job,
+    is_open,
+    job_of,
+    student_of,
+    wait_for_stage,
+    window_start_us,
+)
 from examples.helpdesk.teacher import build_teacher
 from examples.helpdesk.traffic import Replayer, Sent
 
 DEFAULT_DRIFT = ("rec.motorcycles", "sci.space", "comp.sys.mac.hardware")
-TASK = "helpdesk"
 TEACHER_POSTS_PER_AREA, FRESH_POSTS_PER_AREA = 130, 120
 RECORD_POSTS = 2100  # before there is any student
 QUIET_POSTS = 450  # the first student in shadow, nothing has changed
@@ -43,80 +52,6 @@ GROUP = 80  # posts between two looks at the alarms
 TRICKLE, THIRD, FLOOD = 0.05, 1 / 3, 0.75  # share of the new areas in the traffic
 UNAFFECTED_POSTS = 1000  # for the comparison of the two students
 CANARY_POSTS, FULL_POSTS = 200, 300
-SETTLE_SECONDS = 180.0
-QUIET_SECONDS = 8.0  # several ticks of the monitor without a new pair: nothing more will come
-
-
-class StoryBroken(RuntimeError):
-    """Something did not happen that the demo is about."""
-
-
-@dataclass
-class Supply:
-    """Posts of the early and of the new areas, each sent once."""
-
-    early: Iterator[Post]
-    drift: Iterator[Post]
-
-    def mixed(self, count: int, drift_share: float) -> list[Post]:
-        """The next posts, the new areas spread evenly among them; fewer when the corpus is used up."""
-        posts: list[Post] = []
-        owed = 0.0
-        for _ in range(count):
-            owed += drift_share
-            source = self.drift if owed >= 1 else self.early
-            owed -= owed >= 1
-            posts += itertools.islice(source, 1)
-        return posts
-
-
-@dataclass
-class Story:
-    """What the chapters share."""
-
-    narrator: Narrator
-    deployment: running.Deployment
-    replayer: Replayer
-    supply: Supply
-    posts: Partition
-    drift_areas: tuple[str, ...]
-    operator_key: str
-    validator_key: str
-
-    def get(self, path: str, **parameters: object) -> Any:
-        """Ask the admin API."""
-        response = httpx.get(
-            self.deployment.url("control") + "/api/v1" + path,
-            params={name: str(value) for name, value in parameters.items()},
-            headers={"authorization": f"Bearer {self.operator_key}"},
-            timeout=30,
-        )
-        response.raise_for_status()
-        return response.json()
-
-    def task(self) -> dict[str, Any]:
-        """The task's part of the status document."""
-        return dict(next(task for task in self.get("/status")["tasks"] if task["task"] == TASK))
-
-    def send(self, posts: Sequence[Post], what: str) -> list[Sent]:
-        with self.narrator.counting(what, len(posts)) as advance:
-            return self.send_quietly(posts, advance)
-
-    def send_quietly(self, posts: Sequence[Post], advance: Advance) -> list[Sent]:
-        """Send within a count that is shown already. Every caller has to get an answer."""
-        sent = self.replayer.send(posts, advance)
-        failed = [one for one in sent if one.status != 200]
-        if failed:
-            raise StoryBroken(f"{len(failed)} of {len(sent)} requests failed, first: {failed[0]}")
-        return sent
-
-    def command(self, key: str, *arguments: str) -> None:
-        """An operator's command, shown as typed, with what it prints."""
-        self.narrator.command("stillgate " + " ".join(arguments))
-        finished = running.stillgate(self.deployment, key, *arguments)
-        self.narrator.output(finished.stdout + finished.stderr)
-        if finished.returncode != 0:
-            raise StoryBroken(f"`stillgate {' '.join(arguments)}` ended with code {finished.returncode}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -248,45 +183,31 @@ def _chapters(story: Story) -> None:
 
 def _first_student(story: Story) -> str:
     story.command(story.operator_key, "distill", TASK, "--reason", "first student, from the record")
-    return _follow_job(story, max(job["id"] for job in story.task()["jobs"]))
-
-
-def _follow_job(story: Story, job_id: int) -> str:
-    """Show what the job does until it has ended, and wait until its student answers in shadow."""
-    with story.narrator.following("job") as follow:
-        while _is_open(job := _job(story, job_id)):
-            follow(job["phase"] or "waits for the worker", job["progress"])
-            time.sleep(0.5)
-    if job["status"] != "succeeded":
-        raise StoryBroken(f"job {job_id} ended as {job['status']}: {'; '.join(job['reasons'])}")
-    artifact = str(job["artifact"])
-    story.narrator.say(f"{artifact} passed its gate, is registered and enters shadow by itself")
-    _wait_for_stage(story, artifact, "shadow")
-    return artifact
+    return follow_job(story, max(job["id"] for job in story.task()["jobs"]))
 
 
 def _quiet(story: Story, first: str) -> summary.Chapter:
-    since_us = _window_start_us()
+    since_us = window_start_us()
     sent = story.send(story.supply.mixed(QUIET_POSTS, 0.0), "requests, nothing has changed")
-    chapter = _chapter(story, first, since_us, len(sent))
-    alarms = story.task()["alarms"]
+    chapter = chapter_of(story, first, since_us, len(sent))
+    alarms = _alarms(story)
     if alarms:
-        raise StoryBroken(f"an alarm before the drift: {alarms}")
+        raise StoryBroken(f"an alarm before the drift, so there is nothing to show: {_told(alarms)}")
     story.narrator.say(f"fidelity {chapter.overall_fidelity:.1%} over {chapter.pairs} pairs; no alarm")
     return chapter
 
 
 def _drift(story: Story, first: str) -> tuple[summary.Chapter, dict[str, Any]]:
     """Send until an alarm leads to a job: first a trickle of the new areas, then a third of the traffic."""
-    since_us, sent, alarms = _window_start_us(), 0, list[dict[str, Any]]()
+    since_us, sent, alarms = window_start_us(), 0, list[dict[str, Any]]()
     with story.narrator.counting("requests, 5 % and then a third of new areas") as advance:
         while not any(alarm["job_id"] for alarm in alarms):
-            if sent >= MOST_DRIFT_POSTS:
+            posts = story.supply.mixed(GROUP, TRICKLE if sent < TRICKLE_POSTS else THIRD)
+            if sent >= MOST_DRIFT_POSTS or not posts:
                 raise StoryBroken(_why_no_job(sent, alarms))
-            share = TRICKLE if sent < TRICKLE_POSTS else THIRD
-            sent += len(story.send_quietly(story.supply.mixed(GROUP, share), advance))
-            alarms = sorted(story.task()["alarms"], key=lambda one: one["id"])
-    chapter = _chapter(story, first, since_us, sent)
+            sent += len(story.send_quietly(posts, advance))
+            alarms = _alarms(story)
+    chapter = chapter_of(story, first, since_us, sent)
     rows = story.get(f"/tasks/{TASK}/slices", artifact=first)["slices"]
     aggregate = next(float(row["fidelity"]) for row in rows if row["slice"] == summary.OVERALL)
     for alarm in alarms:
@@ -298,8 +219,19 @@ def _drift(story: Story, first: str) -> tuple[summary.Chapter, dict[str, Any]]:
 def _why_no_job(sent: int, alarms: Sequence[dict[str, Any]]) -> str:
     if not alarms:
         return f"no alarm within {sent} requests of the drift"
-    told = "; ".join(f"alarm {one['id']} on {one['slice']}: {one['decision_reason']}" for one in alarms)
-    return f"no alarm within {sent} requests of the drift has opened a job: {told}"
+    return f"no alarm within {sent} requests of the drift has led to a job: {_told(alarms)}"
+
+
+def _alarms(story: Story) -> list[dict[str, Any]]:
+    """In the order in which they were raised."""
+    return sorted(story.task()["alarms"], key=lambda alarm: int(alarm["id"]))
+
+
+def _told(alarms: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(
+        f"alarm {one['id']} on {one['slice']}, {one['decision'].replace('_', ' ')}: {one['decision_reason']}"
+        for one in alarms
+    )
 
 
 def _repair(story: Story, job_id: int) -> tuple[str, float]:
@@ -308,22 +240,22 @@ def _repair(story: Story, job_id: int) -> tuple[str, float]:
     with story.narrator.counting(
         "requests while the job collects rows, three quarters of new areas"
     ) as advance:
-        while _is_open(job := _job(story, job_id)) and not _has_rows(job):
+        while is_open(job := job_of(story, job_id)) and not _has_rows(job):
             posts = story.supply.mixed(GROUP, FLOOD)
             if not posts:
                 break
             story.send_quietly(posts, advance)
-    return _follow_job(story, job_id), time.monotonic() - started
+    return follow_job(story, job_id), time.monotonic() - started
 
 
 def _compare(story: Story, second: str) -> summary.Chapter:
     """Both students answer the same fresh posts, none of which trained or gated either."""
-    since_us = _window_start_us()
+    since_us = window_start_us()
     fresh = list(story.posts.measurement)
     unaffected = sum(post.area not in story.drift_areas for post in fresh)
     fresh += story.supply.mixed(max(0, UNAFFECTED_POSTS - unaffected), 0.0)
     sent = story.send(fresh, "fresh requests, both students in shadow")
-    return _chapter(story, second, since_us, len(sent))
+    return chapter_of(story, second, since_us, len(sent))
 
 
 def _comparison(story: Story, first: str, second: str, since_us: int) -> summary.Comparison:
@@ -346,19 +278,19 @@ def _promote(story: Story, artifact: str, stage: str, *more: str) -> None:
         story.operator_key, "promote", TASK, "--to", stage, *more, "--reason", f"{stage}: verdicts pass"
     )
     story.command(story.validator_key, "approve", "--reason", "looked at the slices")
-    _wait_for_stage(story, artifact, stage)
+    wait_for_stage(story, artifact, stage)
     time.sleep(1.0)  # the gateway obeys within a second
 
 
 def _judge(story: Story, artifact: str) -> None:
     """While the live verdict is inconclusive nobody can promote: more requests have to come first."""
-    while (student := _student(story, artifact))["outcome"] == "inconclusive":
+    while (student := student_of(story, artifact))["outcome"] == "inconclusive":
         story.narrator.say(f"the live verdict is inconclusive: {'; '.join(student['reasons'])}")
         posts = story.supply.mixed(GROUP, THIRD)
         if not posts:
             raise StoryBroken("the corpus is used up, and nobody may promote on an inconclusive verdict")
-        since_us = _window_start_us()
-        _chapter(story, artifact, since_us, len(story.send(posts, "more requests, for the verdict")))
+        since_us = window_start_us()
+        chapter_of(story, artifact, since_us, len(story.send(posts, "more requests, for the verdict")))
     if student["outcome"] != "pass":
         reasons = "; ".join(student["reasons"])
         raise StoryBroken(f"{artifact} may not go up, its live verdict is {student['outcome']}: {reasons}")
@@ -376,50 +308,8 @@ def _share(sent: Sequence[Sent]) -> float:
     return sum(one.served_by == "student" for one in sent) / len(sent)
 
 
-def _chapter(story: Story, artifact: str, since_us: int, expected: int) -> summary.Chapter:
-    """The slices of one student since a moment, once the monitor has read what was sent."""
-    until_us = _now_us()
-    deadline = time.monotonic() + SETTLE_SECONDS
-    pairs, quiet_since = -1, time.monotonic()
-    while True:
-        rows = story.get(f"/tasks/{TASK}/slices", artifact=artifact, since_us=since_us)["slices"]
-        chapter = summary.Chapter(since_us, until_us, {row["slice"]: row for row in rows})
-        if chapter.pairs != pairs:
-            pairs, quiet_since = chapter.pairs, time.monotonic()
-        if pairs >= expected or time.monotonic() - quiet_since > QUIET_SECONDS:
-            return chapter
-        if time.monotonic() > deadline:
-            raise StoryBroken(f"the monitor is still reading after {SETTLE_SECONDS:.0f} s")
-        time.sleep(0.3)
-
-
-def _job(story: Story, job_id: int) -> dict[str, Any]:
-    return dict(next(job for job in story.task()["jobs"] if job["id"] == job_id))
-
-
-def _is_open(job: dict[str, Any]) -> bool:
-    return job["status"] in ("waiting", "running")
-
-
 def _has_rows(job: dict[str, Any]) -> bool:
     return bool(job["phase"]) and not job["phase"].startswith(("starting", "collecting"))
-
-
-def _student(story: Story, artifact: str) -> dict[str, Any]:
-    return dict(next(student for student in story.task()["students"] if student["artifact"] == artifact))
-
-
-def _wait_for_stage(story: Story, artifact: str, stage: str) -> None:
-    """Until the student is there, and the student process has loaded it."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (student := _student(story, artifact))["stage"] != stage or not student["loaded"]:
-        if time.monotonic() > deadline:
-            loaded = student["problem"] or ("loaded" if student["loaded"] else "not loaded yet")
-            raise StoryBroken(
-                f"{artifact} did not reach {stage} within {SETTLE_SECONDS:.0f} s: it is in"
-                f" {student['stage']}, {loaded}"
-            )
-        time.sleep(0.3)
 
 
 def _teacher_milliseconds(story: Story) -> float:
@@ -427,15 +317,6 @@ def _teacher_milliseconds(story: Story) -> float:
     seconds = running.processor_seconds(story.deployment.teacher.pid)
     answers = sum(one.served_by == "teacher" for one in story.replayer.sent)
     return seconds * 1000 / answers
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
-def _window_start_us() -> int:
-    """The present second's beginning: sums are kept by windows of a second, and a window counts whole."""
-    return _now_us() // 1_000_000 * 1_000_000
 
 
 if __name__ == "__main__":
