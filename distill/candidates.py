@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from distill.calibrate import Calibration, fit_temperature
 from distill.encode import load_tokenizer, save_tokenizer, tokenize, tokenizer_file
-from distill.export import check_parity, export_student
+from distill.export import check_parity, export_placed
 from distill.loss import choose_temperature
+from distill.pooled_student import PooledStudent
 from distill.rows import Row
 from distill.split import Split
+from distill.spot_map import evenly, fit_spot_map
 from distill.static_student import StaticStudent, cached_token_table, token_table
-from distill.train import TrainedStudent, TrainingRows, TrainSettings, predict_logits, train
+from distill.train import TrainedStudent, TrainingRows, TrainSettings, predict_logits, predict_pooled, train
 from distill.transformer_student import HEAD_RATE_MULTIPLE, load_encoder, transformer_student
 from ledger.artifacts import MODEL_FILE
 from ledger.configuration import CandidateSection
@@ -63,7 +64,9 @@ def fit_candidate(
     trained = train(student, rows, dev, _settings(section, rows), _told(say, section.kind))
     calibration = fit_temperature(predict_logits(student, held_out.token_ids), held_out.teacher_probabilities)
     say(f"exporting {section.kind}", 0.0)
-    export_student(student, calibration.temperature, folder / MODEL_FILE)
+    told = [rows.token_ids[place] for place in evenly(len(rows.token_ids))]
+    spot_map = fit_spot_map(predict_pooled(student, told), SEED)
+    export_placed(student, calibration.temperature, spot_map, folder / MODEL_FILE)
     save_tokenizer(tokenizer, folder)
     texts = (*dev.token_ids, *held_out.token_ids)[:PARITY_TEXTS]
     parity = check_parity(student, calibration.temperature, folder / MODEL_FILE, texts)
@@ -72,7 +75,7 @@ def fit_candidate(
 
 def _untrained(
     section: CandidateSection, tokenizer: Tokenizer, classes: int, cache: Path | None
-) -> nn.Module:
+) -> PooledStudent:
     encoder = load_encoder(section.encoder)
     if section.kind == "transformer":
         return transformer_student(encoder, section.layers, classes)

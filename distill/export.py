@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from distill.encode import TokenIds, padded
+from distill.pooled_student import PooledStudent
+from distill.spot_map import SpotMap
 
 INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAMES = ("logits", "probs")
+SPOTS_NAME = "spots"  # beside them, of a student with a map of its embedding
 OPSET = 20
 LOGIT_LIMIT = 1e-4  # exported against trained
 BATCH_LIMIT = 1e-5  # a row alone against the same row padded among others
@@ -57,19 +60,44 @@ class ServedStudent(nn.Module):
         return logits, torch.softmax(logits / self.temperature, dim=-1)
 
 
+class PlacedStudent(nn.Module):
+    """The same, and where each text lies in the student's embedding."""
+
+    def __init__(self, student: PooledStudent, temperature: float, spot_map: SpotMap) -> None:
+        super().__init__()
+        self.student = student
+        self.temperature = temperature
+        self.spot_map = spot_map
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits and probs, both [batch, classes], and spots [batch, 2]."""
+        pooled = self.student.pooled(input_ids, attention_mask)
+        logits = self.student.head(pooled)
+        return logits, torch.softmax(logits / self.temperature, dim=-1), self.spot_map(pooled)
+
+
 def export_student(student: nn.Module, temperature: float, path: Path) -> None:
     """Write the served student as a single ONNX file with dynamic batch and sequence."""
-    graph = ServedStudent(copy.deepcopy(student), temperature).eval()
+    _export(ServedStudent(copy.deepcopy(student), temperature), path, OUTPUT_NAMES)
+
+
+def export_placed(student: PooledStudent, temperature: float, spot_map: SpotMap, path: Path) -> None:
+    """The same file, which also tells spots."""
+    graph = PlacedStudent(copy.deepcopy(student), temperature, spot_map)
+    _export(graph, path, (*OUTPUT_NAMES, SPOTS_NAME))
+
+
+def _export(graph: nn.Module, path: Path, outputs: Sequence[str]) -> None:
     # two rows of unequal length: a size of one, or a batch without padding, would become a constant
     example = padded([(1, 2, 3, 4), (1, 2)])
     axes = {0: Dim("batch"), 1: Dim("seq")}
     with quiet_exporter():
         torch.onnx.export(
-            graph,
+            graph.eval(),
             example,
             str(path),
             input_names=list(INPUT_NAMES),
-            output_names=list(OUTPUT_NAMES),
+            output_names=list(outputs),
             dynamic_shapes=(axes, axes),
             opset_version=OPSET,
             dynamo=True,
@@ -105,7 +133,7 @@ def check_parity(student: nn.Module, temperature: float, path: Path, rows: Seque
 def _check_names(session: onnxruntime.InferenceSession) -> None:
     inputs = tuple(node.name for node in session.get_inputs())
     outputs = tuple(node.name for node in session.get_outputs())
-    if set(inputs) != set(INPUT_NAMES) or outputs != OUTPUT_NAMES:
+    if set(inputs) != set(INPUT_NAMES) or outputs not in (OUTPUT_NAMES, (*OUTPUT_NAMES, SPOTS_NAME)):
         raise ParityBroken(
             f"the exported graph has inputs {inputs} and outputs {outputs}, not {INPUT_NAMES} and {OUTPUT_NAMES};"
             " a student must read both inputs"

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill.pooled_student import PooledStudent
+
 WIDTH = 256
 HIDDEN = 256
 DROPOUT = 0.3
@@ -23,8 +25,8 @@ _MEAN_NORM = 3.0  # of the initial vectors: with Adam's fixed step size, larger 
 _MASKED = -1e9
 
 
-class StaticStudent(nn.Module):
-    """Token ids and mask [batch, seq] in, logits [batch, classes] out."""
+class StaticStudent(PooledStudent):
+    """A weighted mean of token vectors and a small head."""
 
     def __init__(self, table: Tensor, classes: int, hidden: int = HIDDEN, dropout: float = DROPOUT) -> None:
         super().__init__()
@@ -39,13 +41,12 @@ class StaticStudent(nn.Module):
             nn.Linear(hidden, classes),
         )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Softmax over the text's own tokens turns the learned log weights into shares of the mean."""
         weight = self.token_weight(input_ids).squeeze(-1)
         share = torch.softmax(weight.masked_fill(attention_mask == 0, _MASKED), dim=-1)
-        pooled = (self.table(input_ids) * share.unsqueeze(-1)).sum(dim=1)
-        logits: Tensor = self.head(pooled)
-        return logits
+        embedding: Tensor = (self.table(input_ids) * share.unsqueeze(-1)).sum(dim=1)
+        return embedding
 
 
 def sif_log_weights(vocabulary: int) -> Tensor:

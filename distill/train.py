@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distill.calibrate import fit_temperature
 from distill.encode import TokenIds, padded
 from distill.loss import distillation_loss
+from distill.pooled_student import PooledStudent
 
 Progress = Callable[[int, int, float], None]  # step, steps, nats of the dev rows
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -135,11 +136,21 @@ def train(
 def predict_logits(student: nn.Module, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
     """Logits [rows, classes] in the order of the rows, computed in batches of similar length."""
     student.eval()
+    return _predicted(student, token_ids)
+
+
+def predict_pooled(student: PooledStudent, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
+    """Embeddings [rows, width], likewise."""
+    student.eval()
+    return _predicted(student.pooled, token_ids)
+
+
+def _predicted(answer: Callable[..., Tensor], token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
     order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     batches = [order[start : start + _PREDICTION_BATCH] for start in range(0, len(order), _PREDICTION_BATCH)]
     with torch.inference_mode():
-        logits = [student(*padded([token_ids[row] for row in batch])).numpy() for batch in batches]
-    in_batch_order = np.concatenate(logits).astype(np.float32)
+        answers = [answer(*padded([token_ids[row] for row in batch])).numpy() for batch in batches]
+    in_batch_order = np.concatenate(answers).astype(np.float32)
     return in_batch_order[np.argsort(order)]
 
 

@@ -11,24 +11,25 @@ from torch import Tensor, nn
 from transformers import AutoModel, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from distill.pooled_student import PooledStudent
+
 HEAD_RATE_MULTIPLE = 4.0  # the head starts from nothing, the layers from good weights
 
 
-class TransformerStudent(nn.Module):
-    """Token ids and mask [batch, seq] in, logits [batch, classes] out."""
+class TransformerStudent(PooledStudent):
+    """A few layers of an encoder, the mean of their token vectors and a linear head."""
 
     def __init__(self, encoder: nn.Module, width: int, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(width, classes)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The head's answer to the mean of the text's token vectors."""
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The mean of the text's token vectors."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
-        logits: Tensor = self.head(pooled)
-        return logits
+        embedding: Tensor = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+        return embedding
 
 
 def load_encoder(encoder: str) -> nn.Module:

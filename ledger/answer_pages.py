@@ -19,7 +19,7 @@ MAX_NUMBER = 2**63 - 1  # of an answer
 _PLAIN_COLUMNS = (
     "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
     " e.outcome, e.measured, e.unpaired, a.latency_us, e.duration_us, e.served_by, e.attributes, e.input_words,"
-    " e.input_digests, e.teacher, e.teacher_epoch, e.inclusion * a.inclusion"
+    " e.input_digests, e.teacher, e.teacher_epoch, e.inclusion * a.inclusion, a.spots"
 )
 _FROM = "FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
 _AFTER = f"{_FROM} WHERE a.number > ? AND a.number <= ? ORDER BY a.number LIMIT ?"
@@ -53,6 +53,7 @@ class Answered(NamedTuple):
     teacher: str  # observations on the caller's path; NOTHING where the teacher was not asked
     teacher_epoch: str  # the version that answered, or that was pinned
     inclusion: float = 1.0  # probability with which both were asked: the audit's share times the shadow's
+    spots: str = NOTHING  # of the inputs in the student's embedding; NOTHING where it does not tell them
     inputs: str = NOTHING  # the texts; NOTHING where nobody asked for them
 
     @property

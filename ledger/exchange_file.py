@@ -20,6 +20,7 @@ from ledger.clock import now_us
 from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
 from ledger.observation import Observation, ObservationError
 from ledger.schema import add_column, m001_initial, migrate
+from ledger.spots import NOWHERE
 from ledger.tables import (
     AnswerRow,
     ErasedExchange,
@@ -79,6 +80,7 @@ MIGRATIONS = (
     add_column("exchange", "subject", "VARCHAR"),
     m005_erasures,
     m006_probe_replies,
+    add_column("answer", "spots", "VARCHAR NOT NULL DEFAULT '[]'"),
 )
 
 
@@ -405,14 +407,14 @@ def read_exchange(row: tuple[Any, ...]) -> Exchange:
 
 def read_answer(row: tuple[Any, ...]) -> Answer:
     """The columns of AnswerRow, in order, as the type that travels."""
-    _, sequence, responder, origin, answered_at_us, latency_us, observations, inclusion = row
+    _, sequence, responder, origin, answered_at_us, latency_us, observations, inclusion, spots = row
     return Answer(
         sequence,
         responder,
         Origin(origin),
         answered_at_us,
         latency_us,
-        read_observations(observations),
+        _with_spots(read_observations(observations), orjson.loads(spots)),
         inclusion,
     )
 
@@ -491,6 +493,7 @@ def _answer_row(answer: Answer) -> Row:
         latency_us,
         observations_json(observations),
         inclusion,
+        _spots_json(observations),
     )
 
 
@@ -507,6 +510,18 @@ def _observation_entry(observation: Observation) -> Any:
     if observation.hard or observation.other:
         return {"p": observation.probabilities, "hard": observation.hard, "other": observation.other}
     return observation.error if observation.probabilities is None else observation.probabilities
+
+
+def _spots_json(observations: Sequence[Observation]) -> str:
+    """One for each input, or none at all where nobody tells them."""
+    spots = [observation.spot for observation in observations]
+    return _json(spots) if any(spot != NOWHERE for spot in spots) else "[]"
+
+
+def _with_spots(observations: tuple[Observation, ...], spots: Sequence[int]) -> tuple[Observation, ...]:
+    if len(spots) != len(observations):
+        return observations
+    return tuple([said._replace(spot=spot) for said, spot in zip(observations, spots, strict=True)])
 
 
 def read_observations(text: str) -> tuple[Observation, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from ledger.spots import NOWHERE
+
 SUM_TOLERANCE = 1e-2  # rounded probabilities of many classes still add up to one within this
 
 
@@ -32,6 +34,7 @@ class Observation(NamedTuple):
     error: ObservationError | None = None
     hard: bool = False  # the answer named a class and nothing else: one probability is 1, the rest are 0
     other: float = 0.0
+    spot: int = NOWHERE  # of the input in the student's embedding: ledger.spots
 
     @property
     def top(self) -> int:

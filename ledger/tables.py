@@ -66,6 +66,7 @@ class AnswerRow(ExchangeFileTable, table=True):
     latency_us: int
     observations: str
     inclusion: float = Field(default=1.0, sa_column_kwargs={"server_default": "1.0"})
+    spots: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})  # of its inputs, or none
 
 
 class ProbeReplyRow(ExchangeFileTable, table=True):

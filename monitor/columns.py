@@ -17,6 +17,7 @@ from ledger.configuration import TaskSection
 from ledger.exchange import Outcome, ServedBy
 from ledger.observation import ObservationError
 from ledger.slices import SliceRule
+from ledger.spots import NOWHERE, SPOTS
 from monitor.histograms import UNIT, Floats, Ints
 from monitor.measures import Measures, joined_measures, measures_of
 from monitor.pairs import INCOMPLETE, NO_TEACHER, NOT_MEASURED
@@ -33,6 +34,7 @@ _ARRAYS = (  # of PairColumns; pages of them are joined end to end
     "teacher_other",
     "student",
     "inclusion",
+    "spots",
 )
 
 
@@ -58,6 +60,7 @@ class PairColumns:
     teacher_versions: tuple[str, ...]
     teacher_version: Ints  # index into teacher_versions
     inclusion: Floats  # probability with which both sides were asked
+    spots: Ints  # in the student's embedding: ledger.spots
 
     def __len__(self) -> int:
         return len(self.exchange_ids)
@@ -72,6 +75,7 @@ class _Inputs:
     texts: list[list[str]]  # none at all where no rule reads them
     teacher: list[list[Any]]
     student: list[list[Any]]
+    spots: list[list[int]]  # none at all where no student tells them
 
     def flat(self) -> "_Flat":
         """One entry for each input instead; an observation that is missing becomes ABSENT."""
@@ -88,6 +92,7 @@ class _Inputs:
             teacher=plain(teacher),
             student=plain(_padded(self.student, counts, ObservationError.ABSENT)),
             other=np.array(others(teacher)),
+            spots=_known(_padded(self.spots, counts, NOWHERE) if self.spots else [NOWHERE] * len(row)),
         )
 
 
@@ -103,6 +108,7 @@ class _Flat:
     teacher: list[Any]  # probabilities, or the word of an ObservationError
     student: list[Any]
     other: Floats  # what the teacher gave to no class
+    spots: Ints  # or NOWHERE
 
     def at(self, places: Ints) -> "_Flat":
         def pick(column: list[Any]) -> list[Any]:
@@ -117,6 +123,7 @@ class _Flat:
             pick(self.teacher),
             pick(self.student),
             self.other[places],
+            self.spots[places],
         )
 
 
@@ -162,10 +169,17 @@ def _decoded(rows: Sequence[Answered]) -> _Inputs:
         texts=decoded([row.inputs for row in rows]) if {row.inputs for row in rows} != {NOTHING} else [],
         teacher=decoded([row.teacher for row in rows]),
         student=decoded([row.observations for row in rows]),
+        spots=decoded([row.spots for row in rows]) if {row.spots for row in rows} != {NOTHING} else [],
     )
 
 
-def _padded(columns: Sequence[list[Any]], counts: Sequence[int], missing: str) -> list[Any]:
+def _known(spots: Sequence[int]) -> Ints:
+    """What is no spot of this release is none."""
+    found = np.array(spots, dtype=np.int64)
+    return np.where((found >= 0) & (found < SPOTS), found, NOWHERE)
+
+
+def _padded(columns: Sequence[list[Any]], counts: Sequence[int], missing: Any) -> list[Any]:
     if list(map(len, columns)) == list(counts):
         return list(chain.from_iterable(columns))
     return [
@@ -229,6 +243,7 @@ def _columns(
         teacher_versions=versions,
         teacher_version=version[flat.row],
         inclusion=np.array([row.inclusion for row in rows], dtype=np.float64)[flat.row],
+        spots=flat.spots,
     )
 
 

@@ -19,6 +19,7 @@ from ledger.stages import task_stages
 from ledger.tables import DetectorRow, HeartbeatRow
 from monitor.calibration import calibration_noise
 from monitor.cycle import PROCESS
+from monitor.input_metrics import input_metrics
 from monitor.intervals import INTERVAL_ALPHA, confidence_sequence
 from monitor.reports import merged_sums
 from monitor.states import (
@@ -123,6 +124,7 @@ def _metrics(session: Session, configuration: Configuration) -> Iterator[Metric]
     yield from _slice_gauges(slices)
     yield _bars(configuration, slices)
     yield from _detector_gauges(session, configuration, slices)
+    yield from input_metrics(session, configuration, slices)
     yield from _tick_metrics(session)
     yield from alarm_metrics(session, configuration)
     yield from certificate_metrics(session, configuration, SLICES_A_TASK)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from ledger.spots import BAND_SHARES, BANDS, REGIONS
 from monitor.histograms import SHARES, WORD_EDGES
 from monitor.intervals import holm
 from monitor.movement import Movement, change_between, step_between
@@ -27,6 +28,8 @@ class Feature(StrEnum):
     STUDENT_CONFIDENCE = "student_confidence"
     TEACHER_CLASSES = "teacher_classes"
     TEACHER_CONFIDENCE = "teacher_confidence"
+    EMBEDDING_REGION = "embedding_region"  # of the student's own embedding, as it was when it was trained
+    EMBEDDING_DISTANCE = "embedding_distance"  # from the centre of that region
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,15 @@ def _kept(then: SliceSums, now: SliceSums, classes: Sequence[str]) -> Iterator[_
     for feature in (Feature.STUDENT_CONFIDENCE, Feature.TEACHER_CONFIDENCE):
         before, after = (filled(getattr(side, feature), SHARES) for side in (then, now))
         yield feature, lambda place: f"below {(place + 1) / SHARES:.2f}", partial(step_between, before, after)
+    before, after = (filled(side.regions, REGIONS) for side in (then, now))
+    yield Feature.EMBEDDING_REGION, lambda place: f"region {place}", partial(change_between, before, after)
+    before, after = (filled(side.bands, BANDS) for side in (then, now))
+    yield Feature.EMBEDDING_DISTANCE, _nearer, partial(step_between, before, after)
+
+
+def _nearer(place: int) -> str:
+    share = BAND_SHARES[min(place, BANDS - 2)]
+    return f"within what holds {100 * share:.3g} % of the training rows"
 
 
 def _mixed(then: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str, int]]) -> Iterator[_Wanted]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ledger.spots import BANDS, NOWHERE
 from monitor.calibration import bins_of
 from monitor.columns import NO_LATENCY, PairColumns
 from monitor.histograms import (
@@ -142,9 +143,18 @@ def _pair_bins(columns: PairColumns, layout: Layout) -> Iterator[Binned]:
     yield layout["student_confidence"] + confidence_bins(confidence), ones
     yield layout["teacher_confidence"] + confidence_bins(measures.teacher_confidence), ones
     yield layout["words"] + places(columns.words, WORD_EDGES), ones
+    yield from _spots(columns.spots, layout)
     yield from _on_grid(confidence, measures.agrees, layout["smooth_density"], layout["smooth_residual"])
     for side, latency in (("student", columns.student_latency_us), ("teacher", columns.teacher_latency_us)):
         yield layout[f"{side}_latency"] + places(latency, LATENCY_EDGES), latency != NO_LATENCY
+
+
+def _spots(spots: Ints, layout: Layout) -> Iterator[Binned]:
+    told = spots != NOWHERE
+    if told.any():
+        regions, bands = np.divmod(np.maximum(spots, 0), BANDS)
+        yield layout["regions"] + regions, told
+        yield layout["bands"] + bands, told
 
 
 def _label_entries(

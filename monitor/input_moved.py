@@ -13,7 +13,12 @@ from monitor.findings import Facts, Finding, Outcome, Source
 
 LEAST_INPUTS = 20  # distinct ones, on either side: with fewer only the grossest change could be told
 OF_THE_TEACHER = (Feature.TEACHER_CLASSES, Feature.TEACHER_CONFIDENCE)
-OF_THE_STUDENT = (Feature.STUDENT_CLASSES, Feature.STUDENT_CONFIDENCE)
+OF_THE_STUDENT = (
+    Feature.STUDENT_CLASSES,
+    Feature.STUDENT_CONFIDENCE,
+    Feature.EMBEDDING_REGION,
+    Feature.EMBEDDING_DISTANCE,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ledger.spots import BANDS, REGIONS
 from monitor.histograms import LATENCY_EDGES, SHARES, WORD_EDGES, Ints
 from monitor.smoothing import POINTS
 from monitor.sums import COVERAGE_EDGES, FORMAT, LABEL_TABLE, RELIABILITY_BINS, SliceSums
@@ -32,6 +33,8 @@ LENGTHS: Mapping[str, int] = {
     **dict.fromkeys(("label_smooth_density", "label_smooth_residual"), POINTS),
     **dict.fromkeys(("student_latency", "teacher_latency"), len(LATENCY_EDGES)),
     "words": len(WORD_EDGES),
+    "regions": REGIONS,
+    "bands": BANDS,
 }
 
 

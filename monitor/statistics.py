@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ledger.spots import BANDS, REGIONS
 from monitor import shift
 from monitor.calibration import (
     ReliabilityBin,
@@ -34,6 +35,8 @@ REFERENCE_FIELDS = (
     "teacher_classes",
     "student_classes",
     "words",
+    "regions",
+    "bands",
     "total_variation_histogram",
     "divergence_histogram",
 )
@@ -75,7 +78,7 @@ def statistics_of(sums: SliceSums, reference: SliceSums | None, classes: int) ->
 
 
 def shifts(sums: SliceSums, reference: SliceSums, classes: int) -> dict[str, dict[str, float | None]]:
-    """How far confidences, classes and lengths of now lie from those of the student's held-out rows."""
+    """How far confidences, classes, lengths and embeddings of now lie from those of the student's held-out rows."""
     wide = 1 / SHARES
     return {
         "student_confidence": _shift(sums.student_confidence, reference.student_confidence, SHARES, wide),
@@ -83,6 +86,8 @@ def shifts(sums: SliceSums, reference: SliceSums, classes: int) -> dict[str, dic
         "student_classes": _shift(sums.student_classes, reference.student_classes, classes),
         "teacher_classes": _shift(sums.teacher_classes, reference.teacher_classes, classes),
         "words": _shift(sums.words, reference.words, len(WORD_EDGES)),
+        "embedding_region": _shift(sums.regions, reference.regions, REGIONS),
+        "embedding_distance": _shift(sums.bands, reference.bands, BANDS),
     }
 
 

@@ -11,6 +11,7 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
+from ledger.spots import BANDS, NOWHERE
 from monitor.calibration import (
     ReliabilityBin,
     bin_of,
@@ -89,6 +90,8 @@ class SliceSums:
     smooth_density: Vector = ()  # 2**-20, by grid point
     smooth_residual: Vector = ()  # 2**-20, signed
     words: Vector = ()  # inputs by length
+    regions: Vector = ()  # inputs by region of the student's embedding, where it tells them
+    bands: Vector = ()  # of the same, by distance from the region's centre
     student_latency_us: int = 0
     student_latency: Vector = ()  # histogram
     teacher_latency_us: int = 0  # of exchanges that the teacher served
@@ -145,6 +148,7 @@ class SliceSums:
             smooth_density=density,
             smooth_residual=residual,
             words=_at(place(pair.words, WORD_EDGES), 1),
+            **_spot(pair.student.spot),
             **_latency("student", pair.student_latency_us),
             **_latency("teacher", pair.teacher_latency_us),
         )
@@ -456,6 +460,11 @@ def _latency(side: str, latency_us: int | None) -> dict[str, Any]:
         f"{side}_latency_us": latency_us,
         f"{side}_latency": _at(place(latency_us, LATENCY_EDGES), 1),
     }
+
+
+def _spot(spot: int) -> dict[str, Any]:
+    region, band = divmod(spot, BANDS)
+    return {} if spot == NOWHERE else {"regions": _at(region, 1), "bands": _at(band, 1)}
 
 
 def _at(index: int, count: int) -> Vector:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, ArtifactError, Manifest, verify
 from ledger.configuration import StudentSection
 from ledger.observation import SUM_TOLERANCE, Observation, ObservationError, observe
+from ledger.spots import NOWHERE, spot_of
 from student.batching import split
 from student.providers import ProviderMissing, providers_of, refuse_fallback
 from student.tokens import HeadFirst, TokenIds, head_first, load_tokenizer, pad
 
 INPUTS = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}  # each [batch, seq]
 OUTPUTS = {"logits": "tensor(float)", "probs": "tensor(float)"}  # each [batch, classes]
+SPOTS = {"spots": "tensor(int64)"}  # [batch, 2]: region and band; files of an earlier release have none
 WARM_UP_TEXTS = ("a", "the first words of a text that the student reads before anybody waits for it")
 WARM_UP_ROWS = 64
 
@@ -40,6 +42,7 @@ class Student:
     tokens: HeadFirst
     session: onnxruntime.InferenceSession
     max_batch_tokens: int
+    outputs: tuple[str, ...]  # that are asked for
 
     @classmethod
     def load(cls, folder: Path, manifest_digest: str, settings: StudentSection) -> "Student":
@@ -49,7 +52,7 @@ class Student:
         session = _open_session(folder / MODEL_FILE, settings)
         _check_signature(session, len(manifest.classes), folder)
         tokens = head_first(tokenizer, manifest.max_tokens)
-        student = cls(manifest, tokens, session, settings.max_batch_tokens)
+        student = cls(manifest, tokens, session, settings.max_batch_tokens, ("probs", *_spots_of(session)))
         student._warm_up(folder, settings)
         return student
 
@@ -86,18 +89,24 @@ class Student:
         return [observations[index] for index in range(len(rows))]
 
     def _observe(self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions) -> list[Observation]:
-        probabilities = self._run(rows, options)
+        probabilities, spots = self._run(rows, options)
         if len(probabilities) != len(rows):
             raise ValueError(f"{len(rows)} rows were answered with shape {probabilities.shape}")
         class_count = len(self.manifest.classes)
+        answers = zip(probabilities.tolist(), spots, strict=True)
         if _are_distributions(probabilities, class_count):
-            return [Observation(tuple(row)) for row in probabilities.tolist()]
-        return [observe(row, class_count) for row in probabilities.tolist()]
+            return [Observation(tuple(row), None, False, 0.0, spot) for row, spot in answers]
+        return [observe(row, class_count)._replace(spot=spot) for row, spot in answers]
 
-    def _run(self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions) -> Probabilities:
+    def _run(
+        self, rows: Sequence[TokenIds], options: onnxruntime.RunOptions
+    ) -> tuple[Probabilities, list[int]]:
+        """Probabilities, and the spot of each row: NOWHERE where the file does not tell it."""
         ids, mask = pad(rows)
-        (probabilities,) = self.session.run(["probs"], {"input_ids": ids, "attention_mask": mask}, options)
-        return np.asarray(probabilities, dtype=np.float32)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        probabilities, *told = self.session.run(list(self.outputs), inputs, options)
+        spots = [spot_of(*row) for row in told[0].tolist()] if told else [NOWHERE] * len(probabilities)
+        return np.asarray(probabilities, dtype=np.float32), spots
 
     def _warm_up(self, folder: Path, settings: StudentSection) -> None:
         """The first runs of a shape allocate and compile; what fails here would fail on every request."""
@@ -106,7 +115,7 @@ class Student:
         alarm = threading.Timer(settings.run_seconds, setattr, (options, "terminate", True))
         alarm.start()
         try:
-            probabilities = self._run(self.tokenize(WARM_UP_TEXTS), options)
+            probabilities, _ = self._run(self.tokenize(WARM_UP_TEXTS), options)
             for rows in self._warm_up_batches():
                 self._warm_up_shape(rows, options, folder)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
@@ -191,12 +200,19 @@ def _open_session(path: Path, settings: StudentSection) -> onnxruntime.Inference
 
 def _check_signature(session: onnxruntime.InferenceSession, classes: int, folder: Path) -> None:
     """Names, types and shapes as far as the file declares them; the warm-up sees the rest."""
+    outputs = session.get_outputs()
     problems = [
         *_differences("input", INPUTS, session.get_inputs(), None),
-        *_differences("output", OUTPUTS, session.get_outputs(), classes),
+        *_differences("output", OUTPUTS, [node for node in outputs if node.name not in SPOTS], classes),
+        *_differences("output", _spots_of(session), [node for node in outputs if node.name in SPOTS], 2),
     ]
     if problems:
         raise ArtifactError(f"{folder / MODEL_FILE} is no student: {'; '.join(problems)}")
+
+
+def _spots_of(session: onnxruntime.InferenceSession) -> dict[str, str]:
+    """SPOTS where the file has them."""
+    return SPOTS if any(node.name in SPOTS for node in session.get_outputs()) else {}
 
 
 def _differences(what: str, expected: dict[str, str], found: Sequence[Any], width: int | None) -> list[str]:

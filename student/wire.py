@@ -7,6 +7,7 @@ import hashlib
 import os
 import struct
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from ledger.observation import Observation, ObservationError, observe
+from ledger.spots import NOWHERE, is_spot
 
 MAX_FRAME_BYTES = 32 * 2**20
 MAX_SOCKET_PATH_BYTES = 100  # Linux's sun_path holds 108, others less
@@ -94,6 +96,8 @@ def reply_frame(reply: StudentReply) -> bytes:
         document["refused"] = reply.response
     else:
         document["observations"] = [o.probabilities or o.error for o in reply.response]
+        if any(o.spot != NOWHERE for o in reply.response):
+            document["spots"] = [o.spot for o in reply.response]
     body = orjson.dumps(document)
     if len(body) > MAX_FRAME_BYTES:
         return reply_frame(StudentReply(reply.id, Refusal.TOO_LARGE))
@@ -124,9 +128,19 @@ def read_reply(body: bytes) -> StudentReply:
         refused = document.get("refused")
         if refused is not None:
             return StudentReply(document["id"], Refusal(refused))
-        return StudentReply(document["id"], tuple(map(_read_observation, document["observations"])))
+        said = tuple(map(_read_observation, document["observations"]))
+        return StudentReply(document["id"], _with_spots(said, document.get("spots", ())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WireError(f"{body[:80]!r} is no reply: {error!r}") from error
+
+
+def _with_spots(said: tuple[Observation, ...], spots: Sequence[Any]) -> tuple[Observation, ...]:
+    """A process of an earlier release tells none; what is no spot is left out."""
+    if len(spots) != len(said):
+        return said
+    return tuple(
+        [one._replace(spot=spot) if is_spot(spot) else one for one, spot in zip(said, spots, strict=True)]
+    )
 
 
 def _read_observation(entry: Any) -> Observation:

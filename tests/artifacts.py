@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,6 +65,8 @@ def tiny_artifact(
     teacher_epoch: str = "1",
     issued_at_us: int = ISSUED_AT_US,
     seed: int = 1,
+    spots: bool = False,
+    reference: Mapping[str, dict[str, Any]] | None = None,
 ) -> TinyArtifact:
     """Build, seal and publish a student under `data_directory`.
 
@@ -71,7 +74,8 @@ def tiny_artifact(
     `thresholds` is the certificate, by default 0.6 for the overall slice. `graph_classes` other than the
     number of classes makes an artifact of the wrong shape, `always_nan` one that fails its warm-up, and
     `busy_rounds` a slow one (about a third of a millisecond each), `allocate_bytes` one that asks for so much
-    memory with every batch. `seed` tells artifacts apart.
+    memory with every batch. `seed` tells artifacts apart. With `spots` its file tells a spot beside each answer,
+    whose region and band are the answer's class. `reference` is what the manifest keeps of the gate's rows.
     """
     keywords = keywords or {name.lower(): (name, DEFAULT_CONFIDENCE) for name in classes}
     words = ["[UNK]", *keywords, NAN_WORD]
@@ -80,10 +84,11 @@ def tiny_artifact(
         table[:] = np.nan
     with tempfile.TemporaryDirectory() as building:
         folder = Path(building)
-        onnx.save(_model(table, busy_rounds, allocate_bytes), folder / MODEL_FILE)
+        onnx.save(_model(table, busy_rounds, allocate_bytes, spots), folder / MODEL_FILE)
         _tokenizer([*words, FAILING_WORD]).save(str(folder / TOKENIZER_FILE))
         certified = thresholds or {OVERALL: 0.6}
         manifest = _manifest(task, classes, max_tokens, certified, teacher_epoch, issued_at_us, seed)
+        manifest = manifest.model_copy(update={"reference": reference or {}})
         return _published(folder, data_directory, manifest)
 
 
@@ -154,8 +159,8 @@ def _word_table(
     return table
 
 
-def _model(table: np.ndarray, busy_rounds: int, allocate_bytes: int) -> onnx.ModelProto:
-    """logits = sum over tokens of table[token] * mask; probs = softmax(logits)."""
+def _model(table: np.ndarray, busy_rounds: int, allocate_bytes: int, spots: bool) -> onnx.ModelProto:
+    """logits = sum over tokens of table[token] * mask; probs = softmax(logits); spots = argmax(logits), twice."""
     width = table.shape[1]
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
@@ -167,6 +172,7 @@ def _model(table: np.ndarray, busy_rounds: int, allocate_bytes: int) -> onnx.Mod
         *_greedy_nodes(allocate_bytes),
         helper.make_node("Add", ["summed", "nothing"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probs"], axis=-1),
+        *(_spot_nodes() if spots else ()),
     ]
     constants = {
         "table": table,
@@ -188,12 +194,20 @@ def _model(table: np.ndarray, busy_rounds: int, allocate_bytes: int) -> onnx.Mod
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
             for name in ("logits", "probs")
-        ],
+        ]
+        + [helper.make_tensor_value_info("spots", TensorProto.INT64, ["batch", 2])] * spots,
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return model
+
+
+def _spot_nodes() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("ArgMax", ["logits"], ["top"], axis=-1, keepdims=1),
+        helper.make_node("Concat", ["top", "top"], ["spots"], axis=1),
+    ]
 
 
 def _busy_nodes(rounds: int) -> list[onnx.NodeProto]:

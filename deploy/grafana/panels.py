@@ -16,8 +16,10 @@ class Panel:
     queries: tuple[tuple[str, str], ...]  # expression, legend
     kind: str = "timeseries"
     columns: int = 8
-    least: float | None = None
+    least: float | None = 0  # of the axis; None where it follows what is shown
     most: float | None = None
+    shown: tuple[tuple[str, str], ...] = ()  # of a table: label, or Value, and its heading
+    words: tuple[tuple[str, str], ...] = ()  # said in place of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,30 @@ def _panel(panel: Panel) -> dict[str, Any]:
             "defaults": {
                 "unit": panel.unit,
                 **{name: value for name, value in limits.items() if value is not None},
+                **({"mappings": [_mapping(panel.words)]} if panel.words else {}),
             },
             "overrides": [],
         },
         "options": _options(panel.kind),
+        **({"transformations": [_organized(panel.shown)]} if panel.shown else {}),
+    }
+
+
+def _mapping(words: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    options = {number: {"text": word, "index": index} for index, (number, word) in enumerate(words)}
+    return {"type": "value", "options": options}
+
+
+def _organized(shown: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """These columns in this order; the time of the question, and a value that nobody named, are left out."""
+    names = [name for name, _ in shown]
+    return {
+        "id": "organize",
+        "options": {
+            "excludeByName": {name: True for name in ("Time", "Value") if name not in names},
+            "indexByName": {name: index for index, name in enumerate(names)},
+            "renameByName": dict(shown),
+        },
     }
 
 

@@ -102,7 +102,7 @@ ROWS = (
             ),
             Panel(
                 "Refused before they were requests",
-                "Invalid or too slow heads, too many connections: by reason.",
+                "Invalid or too slow heads, too many connections: by reason; empty while there was none.",
                 "reqps",
                 ((rate("stillgate_connections_refused_total", "reason"), "{{reason}}"),),
             ),

@@ -4,6 +4,8 @@ from panels import Panel, Row, rate
 
 OF_TASK = 'task=~"$task"'
 OF_SLICE = 'task=~"$task", artifact=~"$artifact", slice=~"$slice"'
+OF_STUDENT = 'task=~"$task", artifact=~"$artifact"'
+OF_TEACHER = 'task=~"$task", slice="all"'
 OF_ALL = 'task=~"$task", artifact=~"$artifact", slice="all"'
 
 ROWS = (
@@ -22,6 +24,7 @@ ROWS = (
                 ),
                 "table",
                 8,
+                shown=(("task", "task"), ("artifact", "student"), ("stage", "stage")),
             ),
             Panel(
                 "Served by the student",
@@ -54,11 +57,12 @@ ROWS = (
             ),
             Panel(
                 "Last job failed",
-                "1: no student came of the newest job that ended.",
+                "Whether no student came of the newest job that ended.",
                 "none",
                 ((f"stillgate_last_job_failed{{{OF_TASK}}}", "{{task}}"),),
                 "stat",
                 4,
+                words=(("0", "no"), ("1", "yes")),
             ),
         ),
     ),
@@ -115,6 +119,7 @@ ROWS = (
                 "percentunit",
                 ((f"stillgate_slice_fidelity_ratio{{{OF_SLICE}}}", "{{slice}} {{artifact}}"),),
                 columns=12,
+                least=None,
                 most=1,
             ),
             Panel(
@@ -131,6 +136,7 @@ ROWS = (
                     ),
                 ),
                 columns=12,
+                least=None,
             ),
             Panel(
                 "Pairs",
@@ -195,7 +201,7 @@ ROWS = (
         (
             Panel(
                 "Calibration error",
-                "Expected difference between confidence and being right, against the teacher and against labels.",
+                "Expected difference between confidence and being right; one that chance alone makes says nothing.",
                 "percentunit",
                 (
                     (
@@ -205,6 +211,10 @@ ROWS = (
                     (
                         f"stillgate_slice_label_calibration_error_ratio{{{OF_ALL}}}",
                         "labels {{artifact}}",
+                    ),
+                    (
+                        f"stillgate_slice_calibration_noise_ratio{{{OF_ALL}}}",
+                        "by chance {{artifact}}",
                     ),
                 ),
             ),
@@ -216,6 +226,7 @@ ROWS = (
                     (f"stillgate_detector_log_wealth{{{OF_SLICE}}}", "{{slice}} {{harm}} {{artifact}}"),
                     (f"stillgate_detector_log_threshold{{{OF_TASK}}}", "threshold {{task}}"),
                 ),
+                least=None,
             ),
             Panel(
                 "Confidence from which it may serve",
@@ -228,6 +239,7 @@ ROWS = (
                     ),
                 ),
                 "table",
+                shown=(("artifact", "student"), ("slice", "slice"), ("Value", "confidence")),
             ),
             Panel(
                 "Alarms",
@@ -255,6 +267,73 @@ ROWS = (
                     (f"stillgate_proposal_age_seconds{{{OF_TASK}}}", "proposal {{task}}"),
                     (f"stillgate_erasure_age_seconds{{{OF_TASK}}}", "erasure {{task}}"),
                 ),
+            ),
+        ),
+    ),
+    Row(
+        "Input and teacher",
+        (
+            Panel(
+                "Input beside the student's gate",
+                "Stability index of the last hour in multiples of what chance makes of it: about 1 is no movement.",
+                "none",
+                (
+                    (
+                        (
+                            f"stillgate_input_shift_nats{{{OF_STUDENT}}}"
+                            f" / stillgate_input_shift_noise_nats{{{OF_STUDENT}}}"
+                        ),
+                        "{{feature}} {{artifact}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "The teacher against itself",
+                "Share of inputs asked twice whose answers differ; at least and at most: 95 %, at every look.",
+                "percentunit",
+                (
+                    (f"stillgate_teacher_noise_ratio{{{OF_TEACHER}}}", "differs {{task}}"),
+                    (f"stillgate_teacher_noise_low_ratio{{{OF_TEACHER}}}", "at least {{task}}"),
+                    (f"stillgate_teacher_noise_high_ratio{{{OF_TEACHER}}}", "at most {{task}}"),
+                ),
+                most=1,
+            ),
+            Panel(
+                "Probes answered otherwise",
+                "Of the last pass, against the first replies; bounds are over all passes.",
+                "percentunit",
+                (
+                    (f"stillgate_probe_changed_ratio{{{OF_TASK}}}", "last pass {{task}}"),
+                    (f"stillgate_probe_changed_low_ratio{{{OF_TASK}}}", "at least {{task}}"),
+                    (f"stillgate_probe_changed_high_ratio{{{OF_TASK}}}", "at most {{task}}"),
+                ),
+                most=1,
+            ),
+            Panel(
+                "Changes of the teacher",
+                "That its probes have shown, by what changed.",
+                "none",
+                (
+                    (
+                        f"sum by (task, kind) (stillgate_teacher_changes_total{{{OF_TASK}}})",
+                        "{{task}} {{kind}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Extra calls today",
+                "To the teacher, that no caller asked for; they end at the ceiling.",
+                "none",
+                (
+                    (f"stillgate_extra_calls_today{{{OF_TASK}}}", "{{task}} {{purpose}}"),
+                    (f"stillgate_extra_calls_limit{{{OF_TASK}}}", "ceiling {{task}}"),
+                ),
+            ),
+            Panel(
+                "Temperature",
+                "At which the student fits its teacher best: above 1 it is too sure, below 1 not sure enough.",
+                "none",
+                ((f"stillgate_slice_temperature{{{OF_ALL}}}", "{{artifact}}"),),
             ),
         ),
     ),

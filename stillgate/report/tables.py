@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from stillgate.report.markup import Markup, element
+from stillgate.report.markup import Markup, element, joined
+from stillgate.report.words import between
 
 Cell = str | Markup
 
@@ -46,6 +47,13 @@ def pill(word: str, kind: str) -> Markup:
 def name(given: str) -> Markup:
     """A name of a slice, a student or a class: isolated, so that no script of its letters reorders the line."""
     return element("bdi", {"class_": "name"}, given)
+
+
+def bounded(value: Cell, low: float | None, high: float | None) -> Markup:
+    """A number with its interval below it: beside it, a table of many numbers would be wider than the page."""
+    if low is None and high is None:
+        return joined(value)
+    return joined(value, element("span", {"class_": "interval"}, between(low, high)))
 
 
 def soft(given: str) -> Markup:

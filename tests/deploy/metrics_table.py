@@ -22,8 +22,8 @@ Each gateway serves its metrics at `gateway.operations_listen`, the monitor at `
 in Prometheus's text format, with the usual `process_...` metrics beside them. This table is made of the code by
 `python -m tests.deploy.metrics_table`; a test compares the two.
 
-Names begin with `stillgate_` and end in their unit: `_seconds`, `_bytes`, `_bits`, `_ratio` (0 to 1), `_total` for
-counters. A counter whose reasons are known has all of them from the start, at zero, so that a rule sees the first
+Names begin with `stillgate_` and end in their unit: `_seconds`, `_bytes`, `_bits`, `_nats`, `_ratio` (0 to 1), `_total`
+for counters. A counter whose reasons are known has all of them from the start, at zero, so that a rule sees the first
 increase.
 
 | label | its values are bounded by |
@@ -31,8 +31,8 @@ increase.
 | `task`, `rule`, `gateway`, `webhook`, `process` | what stillgate.toml declares |
 | `artifact` | the students that answer now, and those of a stage |
 | `slice` | {slices} slices a task, those with most pairs; the admin API has all of them |
-| `reason`, `outcome`, `served_by`, `part`, `state`, `stage`, `status`, `provider`, `purpose`, `kind`, `harm` \
-| lists in the code |
+| `reason`, `outcome`, `served_by`, `part`, `state`, `stage`, `status`, `provider`, `purpose`, `kind`, `harm`, \
+`feature` | lists in the code |
 
 Rules, dashboards, an Alertmanager example and the runbook lie in [deploy](../deploy/README.md).
 """

@@ -15,26 +15,49 @@ import pytest
 import yaml
 
 from ledger.control_file import open_control_file
+from ledger.spots import spot_of
 from ledger.stages import Stage
+from monitor.statistics import references_of
+from monitor.sums import SliceSums, merged
 from tests.artifacts import register, set_stage, tiny_artifact
 from tests.deploy.metrics_table import gateway_families, monitor_families
 from tests.deploy.rules import PROMETHEUS, Query, queries, rules
 from tests.end_to_end.keyword_teacher import CLASSES
 from tests.end_to_end.running import TASK, Running, Traffic, deployment, free_ports, wait_for
 from tests.evil_peer import answer, evil_peer
+from tests.monitor.world import A, B, build_pair
 
 KEYWORDS = {"alpha": ("alpha", 0.9), "beta": ("beta", 0.9), "twist": ("alpha", 0.999)}
 # nothing to show where nobody is waited for: the open job, the proposal, the erasure
 WHILE_SOMEBODY_WAITS = {"What waits for somebody"}
 
 
+ASKED_MORE = """
+[task.extra_calls]
+second_share = 0.5
+
+[task.probe]
+requests = 2
+every_hours = 0.001
+"""
+
+
+def gate_reference() -> dict[str, dict[str, Any]]:
+    """What a manifest would keep of 200 gate rows of both classes, answered rightly."""
+    pairs = [
+        build_pair(said, said._replace(spot=spot)) for said, spot in ((A, spot_of(0, 0)), (B, spot_of(1, 1)))
+    ]
+    return references_of({"all": merged(SliceSums.of_pair(pair) for pair in pairs * 100)})
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The url of one that scrapes a deployment with a student in canary, labels, a webhook and a caller."""
+    """The url of one that scrapes a deployment with a student in canary, labels, a webhook, a caller and a teacher
+    that is probed and asked twice."""
     with evil_peer() as peer:
         peer.always = answer(b"", status=204)
         webhook = f'\n[[webhook]]\nname = "pager"\nurl = "{peer.url}"\n'
-        with deployment(tmp_path_factory.mktemp("watched"), settings=webhook) as running:
+        with deployment(tmp_path_factory.mktemp("watched"), settings=ASKED_MORE + webhook) as running:
             _serve_with_a_student(running)
             with Traffic(running), scraping(tmp_path_factory.mktemp("prometheus"), running) as url:
                 running.make_keys()
@@ -44,7 +67,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _serve_with_a_student(running: Running) -> None:
     thresholds = {"all": 0.6, "area=home": 0.6}
-    tiny = tiny_artifact(running.data, CLASSES, task=TASK, keywords=KEYWORDS, thresholds=thresholds)
+    told = {"keywords": KEYWORDS, "thresholds": thresholds, "spots": True, "reference": gate_reference()}
+    tiny = tiny_artifact(running.data, CLASSES, task=TASK, **told)
     control = open_control_file(running.data)
     register(control, tiny, task=TASK, stage=Stage.SHADOW)
     wait_for(

@@ -13,6 +13,7 @@ from tests.deploy.rules import DASHBOARDS, PROMETHEUS, ROOT, metrics_in, recorde
 
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 LABELS = {
+    "feature",
     "harm",
     "kind",
     "purpose",

@@ -56,6 +56,17 @@ def test_answers_come_in_order_of_arrival_with_their_exchange(file: ExchangeFile
     ]
 
 
+def test_spots_come_back_beside_their_observations(file: ExchangeFile, path: Path) -> None:
+    """None is written where the student tells none."""
+    told = (SURE_A._replace(spot=7), SURE_A, Observation(None, ObservationError.STUDENT_FAILED))
+    file.append([build_exchange(0)], [build_answer(0, observations=told), build_answer(0, "s-2")])
+
+    with reading(path) as connection:
+        assert [answer.observations for answer in answers_of(connection, 0)] == [told, (SURE_A,)]
+        stored = connection.execute("SELECT spots FROM answer ORDER BY number").fetchall()
+    assert stored == [("[7,-1,-1]",), ("[]",)]
+
+
 def test_a_second_answer_of_one_responder_is_ignored(file: ExchangeFile, path: Path) -> None:
     """An answer is keyed by exchange and responder; the first one stands."""
     file.append([build_exchange(0)], [build_answer(0, latency_us=1)])

@@ -13,6 +13,7 @@ from ledger.control_file import transaction
 from ledger.exchange_file import ExchangeFile
 from ledger.heartbeats import leave_heartbeat
 from ledger.observation import Observation, ObservationError
+from ledger.spots import BANDS, spot_of
 from ledger.tables import AlarmRow, AuditRow
 from monitor.cycle import run_cycle
 from tests.ledger.builders import build_answer, build_exchange
@@ -163,6 +164,37 @@ def test_another_mix_of_callers_is_the_input(tmp_path: Path, engine: Engine, exc
     place = next(one["place"] for one in moved if one["feature"] == "area")
     assert place in ("area=a", "area=z")
     assert "input" in cause["moved"]
+
+
+def test_texts_of_another_kind_are_the_input(tmp_path: Path, engine: Engine, exchanges: ExchangeFile) -> None:
+    """Lengths, classes and callers stay; where the texts lie in the student's embedding tells."""
+
+    def placed(sequence: int, region: int, band: int) -> dict[str, Any]:
+        shape = quiet(sequence) if sequence < CHANGED.start * A_TICK else decayed(sequence)
+        (student,) = shape["student"]
+        return shape | {"student": (student._replace(spot=spot_of(region, band)),)}
+
+    artifact = add_student(engine, tmp_path, GOOD).artifact
+    configuration = build_configuration(tmp_path)
+    drive(engine, exchanges, configuration, artifact, QUIET, lambda n: placed(n, n % 3, n % 5))
+    drive(
+        engine,
+        exchanges,
+        configuration,
+        artifact,
+        CHANGED,
+        lambda n: placed(n, 9 if n % 2 else n % 3, BANDS - 1 if n % 2 else n % 5),
+        ["all"],
+    )
+
+    cause = first_alarm(engine).cause
+    assert cause is not None
+    moved = {one["feature"]: one for one in finding(cause, "input")["evidence"]["before"] if one["moved"]}
+    assert cause["moved"] == ["input"]
+    assert set(moved) == {"embedding_region", "embedding_distance"}
+    assert moved["embedding_region"]["place"] == "region 9"
+    assert moved["embedding_region"]["movement"]["share_now"] == pytest.approx(0.5, abs=0.1)
+    assert "embedding distance, within what holds" in cause["summary"]
 
 
 def test_another_teacher_version_is_the_teacher(

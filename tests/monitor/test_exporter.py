@@ -19,9 +19,12 @@ from ledger.stages import Stage
 from ledger.tables import AlarmRow, CertifiedSliceRow
 from monitor.cycle import run_cycle
 from monitor.exporter import SLICES_A_TASK, ControlFileCollector
-from tests.ledger.builders import build_certified_slice
-from tests.monitor.world import TASK, add_student, build_configuration, set_stage, shadowed
+from monitor.statistics import shifts
+from monitor.sums import SliceSums, merged
+from tests.ledger.builders import build_answer, build_certified_slice, build_exchange
+from tests.monitor.world import TASK, A, add_student, build_configuration, build_pair, set_stage, shadowed
 
+EMBEDDING = {"embedding_region", "embedding_distance"}  # that these students do not tell
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
@@ -36,7 +39,7 @@ def registry(tmp_path: Path, engine: Engine) -> Iterator[CollectorRegistry]:
 
 def scraped(registry: CollectorRegistry) -> Samples:
     """Every exposed value by metric name and label values (task, artifact, slice), as a scraper reads it."""
-    order = ("task", "artifact", "slice", "reason", "gateway", "status")
+    order = ("task", "artifact", "slice", "reason", "gateway", "status", "feature")
     return {
         (sample.name, tuple(sample.labels[name] for name in order if name in sample.labels)): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())
@@ -51,6 +54,30 @@ def test_before_the_first_tick_there_are_no_slices(registry: CollectorRegistry) 
     assert found["stillgate_slices", ("desk",)] == 0
     assert ("stillgate_detector_log_threshold", ("desk",)) in found
     assert not any(name == "stillgate_monitor_tick_age_seconds" for name, _ in found)
+
+
+def test_inputs_are_held_against_the_students_gate(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile, registry: CollectorRegistry
+) -> None:
+    """Each feature with what chance makes of it; those that the student does not tell, or without a reference, are
+    not there."""
+    same, other = (merged(SliceSums.of_pair(build_pair(A, A, words=w)) for _ in range(200)) for w in (2, 900))
+    artifact = add_student(engine, tmp_path, {"all": (600, 570)}, reference={"all": other}).artifact
+    bare = add_student(engine, tmp_path, {"all": (600, 570)}, registered_at_us=2).artifact
+    now = now_us()
+    exchanges.append(
+        [build_exchange(n, started_at_us=now) for n in range(200)],
+        [build_answer(n, name) for n in range(200) for name in (artifact, bare)],
+    )
+    run_cycle(engine, build_configuration(tmp_path), now)
+
+    found = scraped(registry)
+    shown = {labels[1:] for name, labels in found if name == "stillgate_input_shift_nats"}
+    assert {artifact for artifact, _ in shown} == {artifact}
+    assert {feature for _, feature in shown} == set(shifts(same, other, 2)) - EMBEDDING
+    assert found["stillgate_input_shift_nats", (TASK, artifact, "words")] > 1
+    assert found["stillgate_input_shift_nats", (TASK, artifact, "teacher_classes")] == 0
+    assert found["stillgate_input_shift_noise_nats", (TASK, artifact, "words")] == 0.01
 
 
 def test_slices_alarms_and_ticks_are_exposed(

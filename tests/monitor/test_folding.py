@@ -17,6 +17,7 @@ from ledger.exchange import Answer, Exchange, Outcome, ServedBy
 from ledger.exchange_file import observations_json
 from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation, ObservationError, hard_label
+from ledger.spots import SPOTS
 from monitor.columns import PairColumns, joined, pair_columns
 from monitor.distinct import counts_by_slice, distinct
 from monitor.folding import NO_LABEL, Changes, Key, label_sums, merged_changes, pair_sums
@@ -53,6 +54,7 @@ def observations() -> st.SearchStrategy[Observation]:
         st.just(Observation((0.2, 0.3, 0.5))),
         st.builds(hard_label, st.integers(0, 1), st.just(2), st.sampled_from([0.0, 0.5])),
         usable.map(lambda said: said._replace(other=0.25)),
+        st.builds(lambda said, spot: said._replace(spot=spot), usable, st.integers(0, SPOTS - 1)),
     )
 
 
@@ -110,6 +112,7 @@ def row_of(exchange: Exchange, answer: Answer) -> Answered:
         teacher=observations_json(exchange.teacher),
         teacher_epoch=exchange.teacher_epoch,
         inclusion=exchange.inclusion * answer.inclusion,
+        spots=orjson.dumps([said.spot for said in answer.observations]).decode(),
     )
 
 

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from ledger.observation import Observation
+from ledger.spots import BANDS, spot_of
 from monitor.calibration import ReliabilityBin, calibration_error, calibration_noise, reliability
 from monitor.histograms import LATENCY_EDGES, WORD_EDGES, place, quantile
 from monitor.intervals import confidence_sequence
@@ -104,14 +105,19 @@ def test_the_kept_grid_gives_the_error_of_the_answers() -> None:
 
 def test_nothing_moved_and_everything_moved() -> None:
     """Against the same rows every shift is 0; lengths and classes that move are named by the figure they move."""
-    reference = merged(SliceSums.of_pair(build_pair(A, A, words=10)) for _ in range(200))
-    moved = merged(SliceSums.of_pair(build_pair(B, B, words=400)) for _ in range(200))
+    near, far = A._replace(spot=spot_of(3, 0)), B._replace(spot=spot_of(31, BANDS - 1))
+    reference = merged(SliceSums.of_pair(build_pair(A, near, words=10)) for _ in range(200))
+    moved = merged(SliceSums.of_pair(build_pair(B, far, words=400)) for _ in range(200))
 
     still = shifts(reference, reference, 2)
     assert {figures["population_stability"] for figures in still.values()} == {0.0}
     gone = shifts(moved, reference, 2)
     assert gone["words"]["greatest_step"] == 1.0
     assert gone["teacher_classes"]["divergence_bits"] == 1.0
+    assert gone["embedding_region"]["divergence_bits"] == 1.0
+    assert gone["embedding_distance"]["greatest_step"] == 1.0
+    untold = merged(SliceSums.of_pair(build_pair(A, A, words=10)) for _ in range(200))
+    assert set(shifts(untold, reference, 2)["embedding_region"].values()) == {None}
     assert gone["student_confidence"]["earth_moved"] == pytest.approx(0.1, abs=1 / 64)
 
 

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, ArtifactError
 from ledger.configuration import StudentSection
 from ledger.observation import ObservationError
+from ledger.spots import NOWHERE, spot_of
 from student.session import Student
 from tests.artifacts import FAILING_WORD, NAN_WORD, tiny_artifact
 
@@ -48,6 +49,18 @@ def test_company_and_padding_change_no_answer(student: Student, texts: list[str]
     for text, observation in zip(texts, together, strict=True):
         (alone,) = student.answer([text])
         assert observation.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+
+
+def test_a_file_that_tells_spots_tells_them_with_its_answers(tmp_path: Path) -> None:
+    """As one number each, in the order of the texts; a file that tells none is as good a student."""
+    texts = ["the birds", "cats here", "dogs, no, dogs"]
+    tells, silent = (tiny_artifact(tmp_path, CLASSES, spots=spots) for spots in (True, False))
+    told, untold = (
+        Student.load(tiny.folder, tiny.manifest_digest, SETTINGS).answer(texts) for tiny in (tells, silent)
+    )
+    assert [said.spot for said in told] == [spot_of(2, 2), spot_of(0, 0), spot_of(1, 1)]
+    assert [said.spot for said in untold] == [NOWHERE] * 3
+    assert [said.probabilities for said in told] == [said.probabilities for said in untold]
 
 
 def test_keywords_decide_with_their_confidence(tmp_path: Path) -> None:

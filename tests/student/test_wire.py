@@ -5,11 +5,13 @@ import os
 import tempfile
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.observation import Observation, ObservationError
+from ledger.spots import NOWHERE, SPOTS
 from student.wire import (
     MAX_FRAME_BYTES,
     Frames,
@@ -27,8 +29,12 @@ from student.wire import (
 texts = st.lists(st.text(), max_size=5).map(tuple)
 observations = st.lists(
     st.one_of(
-        st.lists(st.floats(0.01, 1), min_size=1, max_size=4).map(
-            lambda weights: Observation(tuple([weight / sum(weights) for weight in weights]))
+        st.builds(
+            lambda weights, spot: Observation(
+                tuple([weight / sum(weights) for weight in weights]), None, False, 0.0, spot
+            ),
+            st.lists(st.floats(0.01, 1), min_size=1, max_size=4),
+            st.integers(NOWHERE, SPOTS - 1),
         ),
         st.sampled_from(ObservationError).map(lambda error: Observation(None, error)),
     ),
@@ -52,6 +58,13 @@ def test_a_reply_arrives_as_it_was_sent(id: int, response: tuple[Observation, ..
     """Probabilities keep every bit, errors and refusals keep their meaning."""
     (body,) = Frames().feed(reply_frame(StudentReply(id, response)))
     assert read_reply(body) == StudentReply(id, response)
+
+
+def test_what_is_no_spot_arrives_as_none() -> None:
+    """Another release may count otherwise; the answer stands."""
+    for spots in ([SPOTS], [-2], [True], ["1"], [1, 2], []):
+        body = orjson.dumps({"id": 1, "observations": [[0.5, 0.5]], "spots": spots})
+        assert read_reply(body) == StudentReply(1, (Observation((0.5, 0.5)),)), spots
 
 
 def test_what_is_no_distribution_arrives_as_an_error() -> None:

@@ -6,8 +6,8 @@ from monitor.live_verdict import NOT_JUDGED
 from stillgate.report.document import SLICES_SHOWN, Report
 from stillgate.report.markup import NOTHING, Markup, element, joined
 from stillgate.report.slices import SliceLine
-from stillgate.report.tables import VERDICT_KIND, Cell, card, folded, name, paragraph, pill, table
-from stillgate.report.words import NONE, between, count, percent
+from stillgate.report.tables import VERDICT_KIND, Cell, bounded, card, folded, name, paragraph, pill, table
+from stillgate.report.words import NONE, count, percent
 from stillgate.show import labels_said
 
 VERDICT_COLUMNS = ("slice", "judged by", "verdict", "reason")
@@ -17,13 +17,13 @@ def slice_section(report: Report) -> Markup:
     if not report.slices:
         return paragraph("There are no pairs in this time, so no slice can be measured.")
     columns = (
-        "slice", "pairs>", "fidelity>", "95 % interval>", "bar>", "verdict", "accuracy>", "95 % interval>",
-        "teacher's>", "95 % interval>", "labels>", "serves from>", "share above>", "95 % interval>", "served>",
-        "compared>",
+        "slice", "pairs>", "fidelity>", "bar>", "verdict", "accuracy>", "teacher's>", "labels>", "serves from>",
+        "share above>", "served>", "compared>",
     )  # fmt: skip
     shown = report.slices[:SLICES_SHOWN]
     caption = (
         "The overall slice first, then slices with alarms, failing, critical, and large ones. * is critical."
+        " Below a share stands its 95 % interval."
     )
     left = len(report.slices) - len(shown)
     return joined(
@@ -47,18 +47,14 @@ def _slice_row(line: SliceLine) -> Sequence[Cell]:
             else NOTHING,
         ),
         count(report.pairs),
-        _fidelity(line),
-        between(report.fidelity_low, report.fidelity_high),
+        bounded(_fidelity(line), report.fidelity_low, report.fidelity_high),
         percent(report.bar, 0),
         _verdict(line),
-        percent(report.accuracy),
-        between(report.accuracy_low, report.accuracy_high),
-        percent(report.teacher_accuracy),
-        between(report.teacher_accuracy_low, report.teacher_accuracy_high),
+        bounded(percent(report.accuracy), report.accuracy_low, report.accuracy_high),
+        bounded(percent(report.teacher_accuracy), report.teacher_accuracy_low, report.teacher_accuracy_high),
         labels_said(report.labelled, report.effective_labels),
         "teacher" if line.threshold is None else f"{line.threshold:.2f}",
-        percent(above.value if above else None),
-        between(above.low, above.high) if above else NONE,
+        bounded(percent(above.value), above.low, above.high) if above else NONE,
         percent(line.served_share),
         percent(line.coverage_share),
     )

@@ -1,13 +1,17 @@
 """How well calibrated and how far from the teacher each slice is, beside what few answers alone would show."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillgate.report.document import Report
 from stillgate.report.markup import NOTHING, Markup, element, joined
-from stillgate.report.tables import Cell, card, name, paragraph, table
-from stillgate.report.words import between, count, number
+from stillgate.report.tables import Cell, bounded, card, name, paragraph, table
+from stillgate.report.words import count, number, words
 
+OF_INPUTS = (
+    "words", "embedding_region", "embedding_distance", "student_classes", "student_confidence", "teacher_classes",
+)  # fmt: skip
+SURELY = 0.001  # a p-value
 SIDES = (("calibration", "the teacher"), ("label_calibration", "true labels"))
 
 
@@ -16,6 +20,7 @@ def statistics_section(report: Report) -> Markup:
     if not shown:
         return paragraph("There are no pairs in this time.")
     labelled = [(slice_name, found) for slice_name, found in shown if found["label_calibration"]["answers"]]
+    held = [(slice_name, found) for slice_name, found in shown if found["shift"] is not None]
     return joined(
         paragraph(
             "An error below its noise says nothing: so few answers show as much of a calibrated student. A temperature"
@@ -24,6 +29,7 @@ def statistics_section(report: Report) -> Markup:
         card(_calibration(shown, *SIDES[0])),
         card(_calibration(labelled, *SIDES[1])) if labelled else NOTHING,
         card(_distances(shown)),
+        card(_inputs(held)) if held else NOTHING,
     )
 
 
@@ -52,10 +58,10 @@ def _calibration_row(slice_name: str, found: Mapping[str, Any]) -> Sequence[Cell
 
 def _distances(shown: Sequence[tuple[str, Mapping[str, Any]]]) -> Markup:
     columns = (
-        "slice", "divergence, bits>", "total variation>", "KL, nats>", "Brier>", "student p99, ms>", "95 % interval>",
-        "teacher p99, ms>", "95 % interval>",
+        "slice", "divergence, bits>", "total variation>", "KL, nats>", "Brier>", "student p99, ms>", "teacher p99, ms>",
     )  # fmt: skip
-    return table(columns, map(_distance_row, shown), "Distance from the teacher, and latency")
+    caption = "Distance from the teacher, and latency with its 95 % interval below it"
+    return table(columns, map(_distance_row, shown), caption)
 
 
 def _distance_row(of: tuple[str, Mapping[str, Any]]) -> Sequence[Cell]:
@@ -64,13 +70,38 @@ def _distance_row(of: tuple[str, Mapping[str, Any]]) -> Sequence[Cell]:
     return (
         name(slice_name),
         *(number(found["divergence"][figure]) for figure in figures),
-        *(cell for side in ("student", "teacher") for cell in _slowest(found["latency_seconds"][side])),
+        *(_slowest(found["latency_seconds"][side]) for side in ("student", "teacher")),
     )
 
 
-def _slowest(latency: Mapping[str, Any]) -> Iterator[str]:
+def _slowest(latency: Mapping[str, Any]) -> Markup:
     value, low, high = (
         None if latency[key] is None else 1000 * latency[key] for key in ("p99", "p99_low", "p99_high")
     )
-    yield number(value, 1)
-    yield between(low, high)
+    return bounded(number(value, 1), low, high)
+
+
+def _inputs(shown: Sequence[tuple[str, Mapping[str, Any]]]) -> Markup:
+    columns = ("slice", *(f"{words(feature)}>" for feature in OF_INPUTS))
+    caption = (
+        "How far the input lies from the rows of the student's gate: population stability index, below it what chance"
+        " alone makes of it on average"
+    )
+    return table(columns, map(_input_row, shown), caption)
+
+
+def _input_row(of: tuple[str, Mapping[str, Any]]) -> Sequence[Cell]:
+    slice_name, found = of
+    return (name(slice_name), *(_moved(found["shift"][feature]) for feature in OF_INPUTS))
+
+
+def _moved(shift: Mapping[str, float | None]) -> Markup:
+    """Red where chance alone would show so much in one of a thousand looks at most."""
+    stability, noise, p_value = (
+        shift[key] for key in ("population_stability", "population_stability_noise", "p_value")
+    )
+    told = number(stability)
+    by_chance = p_value is None or p_value > SURELY
+    value = told if by_chance else element("span", {"class_": "below"}, told)
+    expected = None if noise is None else element("span", {"class_": "interval"}, number(noise))
+    return joined(value, expected)
