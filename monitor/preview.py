@@ -59,7 +59,8 @@ class AtThreshold:
     threshold: float
     is_certified: bool  # the certificate of the slice holds from here on
     coverage: BoundedShare  # of the pairs
-    disagreement: BoundedShare  # with the teacher, of those
+    disagreement: BoundedShare  # with the teacher, of those: the selective risk, which a certificate bounds
+    joint_disagreement: BoundedShare  # with the teacher and answered so, of all pairs: the joint risk
     accuracy: BoundedShare  # of those with a label, weighted; its counts are effective numbers
     teacher_accuracy: BoundedShare  # of the same
     at_shares: tuple[AtShare, ...]
@@ -146,6 +147,7 @@ def _row(
         is_certified=is_certified,
         coverage=coverage,
         disagreement=bounded_share(disagreements, pairs),
+        joint_disagreement=bounded_share(disagreements, sums.pairs),
         accuracy=weighted_share(labelled - errors, labelled, sums.label_worth),
         teacher_accuracy=weighted_share(labelled - teacher_errors, told, sums.label_worth),
         at_shares=_at_shares(coverage, task, shares),

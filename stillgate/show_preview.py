@@ -78,14 +78,16 @@ def _said(one: Document, scale: float = 100, digits: int = 1) -> str:
 
 def _thresholds(rows: Sequence[Document], is_alone: bool) -> Table:
     """`is_alone`: no other slice withholds anything of what a threshold of this one accepts."""
-    names = ("coverage", "disagreement", "accuracy", "teacher_accuracy")
+    names = ("coverage", "disagreement", "joint_disagreement", "accuracy", "teacher_accuracy")
     table = table_of(
-        "serves from>", "", "coverage, %>", "differs from teacher, %>", "accuracy, %>", "teacher's, %>"
-    )
+        "serves from>", "", "coverage, %>", "differs from teacher, %>", "the same, of all, %>", "accuracy, %>",
+        "teacher's, %>",
+    )  # fmt: skip
     for row in rows:
         table.add_row(_threshold(row), _mark(row), *(_amount(row[name]) for name in names), style=_style(row))
     table.caption = (
-        "of all inputs; of those served; of those served and labelled. In brackets: 95 %, at every look"
+        "of all inputs; of those served; served and different, of all inputs; of those served and labelled."
+        " In brackets: 95 %, at every look"
     )
     if not is_alone:
         table.caption += "\nby the threshold of this slice alone: those of other slices may withhold more"

@@ -34,6 +34,7 @@ WHILE_SOMEBODY_WAITS = {"What waits for somebody"}
 
 ASKED_MORE = """
 [task.extra_calls]
+per_day = 1000000
 second_share = 0.5
 
 [task.probe]

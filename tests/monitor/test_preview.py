@@ -63,11 +63,21 @@ def test_a_threshold_counts_what_is_above_it(tmp_path: Path) -> None:
     above = [(pair, label) for pair, label in pairs if pair.student.confidence >= 0.8]
     assert (row.coverage.part, row.coverage.whole) == (len(above), PAIRS)
     assert row.disagreement.part == sum(not pair.agrees for pair, _ in above)
+    assert (row.joint_disagreement.part, row.joint_disagreement.whole) == (row.disagreement.part, PAIRS)
     assert row.accuracy.part == sum(pair.student.top == label for pair, label in above)
     assert row.teacher_accuracy.part == sum(pair.teacher.top == label for pair, label in above)
     assert row.accuracy.whole == row.teacher_accuracy.whole == len(above)
     bounds = confidence_sequence(len(above), PAIRS, 0.05)
     assert (row.coverage.low, row.coverage.high) == pytest.approx(bounds)
+
+
+def test_the_joint_risk_falls_with_the_threshold_whatever_the_selective_one_does(tmp_path: Path) -> None:
+    """Here the surest answers are the wrong ones."""
+    pairs = [(build_pair(told(A, 0.9), told(A if sure < 0.8 else B, sure)), A) for sure in (0.6, 0.7, 0.9)]
+    rows = preview_of({OVERALL: sums_of(pairs)}, task(tmp_path), {}, {}).thresholds
+
+    assert [row.disagreement.value for row in rows] == pytest.approx([1 / 3, 1 / 2, 1])
+    assert [row.joint_disagreement.value for row in rows] == pytest.approx([1 / 3] * 3)
 
 
 def test_a_share_of_the_traffic_scales_what_is_served_and_saved(tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from ledger.spots import spot_of
+from monitor.statistics import references_of
+from monitor.sums import SliceSums, merged
 from stillgate.report.markup import element, text, visible
 from tests.gateway.control.desk import raise_alarm
+from tests.monitor.world import A, build_pair
 from tests.stillgate.report.stopped import Stopped, some_traffic
 
 HOSTILE = (
@@ -55,6 +59,29 @@ def test_a_report_refers_to_nothing_outside_itself(stopped: Stopped) -> None:
     assert "120 rows of area=eu since the change" in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_inputs_stand_beside_the_rows_of_the_gate(stopped: Stopped) -> None:
+    """In a table of their own, red where they moved; a student without a reference has none."""
+    gate = merged(
+        SliceSums.of_pair(build_pair(A, A._replace(spot=spot_of(0, 0)), words=900)) for _ in range(200)
+    )
+    moved, bare = stopped.add_student(reference=references_of({"all": gate})), stopped.add_student(seed=2)
+    rows = some_traffic(200, moved)
+    spots = [answer.observations[0]._replace(spot=spot_of(5, 3)) for _, answer in rows]
+    told = [(row[0], row[1]._replace(observations=(said,))) for row, said in zip(rows, spots, strict=True)]
+    stopped.write(told)
+    stopped.tick()
+    page = stopped.page("--student", moved)
+    (table,) = (
+        one for one in checked(page).iter("table") if "How far the input lies" in "".join(one.itertext())
+    )
+    head = [cell.text for cell in table.iter("th")]
+    (line,) = (row for row in table.iter("tr") if row.find("td") is not None)
+    cells = dict(zip(head, line.iter("td"), strict=True))
+    for feature in ("words", "embedding region", "embedding distance"):
+        assert [span.attrib["class"] for span in cells[feature].iter("span")] == ["below", "interval"]
+    assert "How far the input lies" not in stopped.page("--student", bare)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
