@@ -275,13 +275,13 @@ ROWS = (
         (
             Panel(
                 "Input beside the student's gate",
-                "Stability index of the last hour in multiples of what chance makes of it: about 1 is no movement.",
+                "Stability index of the last hour, in nats, less what chance alone makes of it; 0 is no movement.",
                 "none",
                 (
                     (
                         (
-                            f"stillgate_input_shift_nats{{{OF_STUDENT}}}"
-                            f" / stillgate_input_shift_noise_nats{{{OF_STUDENT}}}"
+                            f"clamp_min(stillgate_input_shift_nats{{{OF_STUDENT}}}"
+                            f" - stillgate_input_shift_noise_nats{{{OF_STUDENT}}}, 0)"
                         ),
                         "{{feature}} {{artifact}}",
                     ),
@@ -322,11 +322,16 @@ ROWS = (
             ),
             Panel(
                 "Extra calls today",
-                "To the teacher, that no caller asked for; they end at the ceiling.",
-                "none",
+                "To the teacher, that no caller asked for, as shares of the day's ceiling; they end at 100 % together.",
+                "percentunit",
                 (
-                    (f"stillgate_extra_calls_today{{{OF_TASK}}}", "{{task}} {{purpose}}"),
-                    (f"stillgate_extra_calls_limit{{{OF_TASK}}}", "ceiling {{task}}"),
+                    (
+                        (
+                            f"stillgate_extra_calls_today{{{OF_TASK}}}"
+                            " / on (task) group_left () stillgate_extra_calls_limit"
+                        ),
+                        "{{task}} {{purpose}}",
+                    ),
                 ),
             ),
             Panel(

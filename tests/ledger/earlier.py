@@ -32,6 +32,7 @@ EXCHANGES = (
     "DROP INDEX exchange_of_subject; ALTER TABLE exchange DROP COLUMN subject",
     "DROP TABLE erasure_report; DROP TABLE erased_exchange",
     "DROP TABLE probe_reply",
+    "ALTER TABLE answer DROP COLUMN spots",
 )
 
 

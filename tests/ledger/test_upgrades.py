@@ -73,7 +73,7 @@ def test_a_control_file_of_any_earlier_schema(tmp_path: Path, engine: Engine, ve
 
 @pytest.mark.parametrize("version", range(1, len(exchange_file.MIGRATIONS)))
 def test_an_exchange_file_of_any_earlier_schema(path: Path, file: ExchangeFile, version: int) -> None:
-    """Its exchanges have no subject, its answers were certain to be asked for."""
+    """Its exchanges have no subject, its answers were certain to be asked for and tell no spots."""
     assert len(EXCHANGES) == len(exchange_file.MIGRATIONS) - 1
     file.append([build_exchange(0), build_exchange(1)], [build_answer(0), build_answer(1)])
     file.close()
