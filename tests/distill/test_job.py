@@ -20,6 +20,7 @@ from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.job_folders import LOCK_FILE, read_lists
 from ledger.jobs import JobCause, JobStatus, create_job
 from ledger.observation import Observation
+from ledger.spots import BANDS
 from ledger.tables import JobRow, StudentRow
 from student.session import Student
 from tests.distill.desk import TEXT, write_configuration
@@ -144,6 +145,28 @@ def test_it_answers_what_it_was_gated_for(job: JobRow, folder: Path, engine: Eng
 
     agreements = sum(o.top == label for o, (_, label) in zip(observations, texts, strict=True))
     assert agreements >= 190
+
+
+@pytest.mark.slow
+def test_it_tells_where_inputs_lie_and_its_manifest_where_the_gates_lay(
+    job: JobRow, folder: Path, engine: Engine
+) -> None:
+    """Texts of the same kind lie in the same regions; words that no row had lie far from all of them."""
+    assert job.artifact is not None
+    with Session(engine) as session:
+        digest = session.get_one(StudentRow, job.artifact).manifest_digest
+    student = Student.load(
+        artifact_folder(folder / "data", job.artifact), digest, load(folder / "stillgate.toml").student
+    )
+    reference = student.manifest.reference["all"]
+    gate_rows = student.manifest.lineage.rows["gate"]
+    assert [sum(count for _, count in reference[name]) for name in ("regions", "bands")] == [gate_rows] * 2
+
+    alike = student.answer([write_text(number)[0] for number in range(10_000, 10_200)])
+    known = {region for region, _ in reference["regions"]}
+    assert sum(said.spot // BANDS in known for said in alike) >= 190
+    (strange,) = student.answer(["[UNK] " * 10])
+    assert strange.spot % BANDS == BANDS - 1
 
 
 @pytest.mark.slow
