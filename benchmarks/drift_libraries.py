@@ -24,7 +24,7 @@ def _stillgate(data: Arrays) -> Work:
     def fold() -> Any:
         pages = range(0, len(data["words"]), A_PAGE)
         parts = ({name: column[first : first + A_PAGE] for name, column in data.items()} for first in pages)
-        return merged_changes(change for part in parts for change in pair_sums(_columns(part), 300))
+        return merged_changes(pair_sums(_columns(part), 300) for part in parts)
 
     return fold
 

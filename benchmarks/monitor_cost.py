@@ -29,6 +29,7 @@ from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.observation import Observation
 from ledger.tables import SumsRow
 from monitor.cycle import CycleReport, run_cycle
+from monitor.gathering import A_TICK
 from monitor.measures import closeness, measures_of
 from monitor.sums import SliceSums, merged
 from tests.ledger.builders import build_answer, build_exchange
@@ -87,7 +88,7 @@ def measure(folder: Path, plan: Plan) -> Report:
             "Exchanges folded from the record, 8 slices each, 10 classes",
             ("", "exchanges a second of one core", "longest tick, s"),
             rows,
-            f"{plan.exchanges} exchanges in ticks of 20,000; median of {plan.runs} runs in the first row.",
+            f"{plan.exchanges} exchanges in ticks of {A_TICK.answers:,}; median of {plan.runs} runs in the first row.",
         ),
         Table(
             "In memory, 10 classes",

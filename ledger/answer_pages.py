@@ -4,8 +4,9 @@ Lists stay the JSON text that they are stored as: whoever folds thousands of row
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,13 +17,17 @@ ROWS_A_READ = 250
 NOTHING = "[]"  # the stored form of no observations
 MAX_NUMBER = 2**63 - 1  # of an answer
 
-_PLAIN_COLUMNS = (
-    "a.number, a.responder, a.origin, a.observations, e.sequence, e.exchange_id, e.task, e.started_at_us,"
-    " e.outcome, e.measured, e.unpaired, a.latency_us, e.duration_us, e.served_by, e.attributes, e.input_words,"
-    " e.input_digests, e.teacher, e.teacher_epoch, e.inclusion * a.inclusion, a.spots"
+_SETTING = "a.responder, a.origin, e.task, e.outcome, e.measured, e.unpaired, e.served_by, e.teacher_epoch"
+_OWN = (
+    "a.number, a.observations, e.sequence, e.exchange_id, e.started_at_us, a.latency_us, e.duration_us,"
+    " e.attributes, e.input_words, e.input_digests, e.teacher, e.inclusion * a.inclusion, a.spots"
+)
+# What most rows share is compared inside SQLite: to make eight texts of each takes longer than all else of a row.
+_IF_OTHER = (
+    f"CASE WHEN ({_SETTING}) IS (?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) THEN NULL ELSE json_array({_SETTING}) END"
 )
 _FROM = "FROM answer a JOIN exchange e ON e.sequence = a.exchange_sequence"
-_AFTER = f"{_FROM} WHERE a.number > ? AND a.number <= ? ORDER BY a.number LIMIT ?"
+_AFTER = f"{_FROM} WHERE a.number > ?1 AND a.number <= ?2 ORDER BY a.number LIMIT ?3"
 _OF_EXCHANGES = (
     f"{_FROM}"
     " WHERE a.exchange_sequence IN (SELECT value FROM json_each(?)) AND a.number <= ?"
@@ -31,27 +36,30 @@ _OF_EXCHANGES = (
 
 
 class Answered(NamedTuple):
-    """An answer beside its exchange. `observations`, `attributes`, the inputs' and `teacher` are JSON text."""
+    """An answer beside its exchange. `observations`, `attributes`, the inputs' and `teacher` are JSON text.
 
-    number: int  # order of arrival
+    First its setting, which most rows share with their neighbours, then what is its own.
+    """
+
     responder: str  # artifact id, TEACHER or TEACHER_AGAIN
     origin: str
-    observations: str
-    sequence: int
-    exchange_id: str
     task: str
-    started_at_us: int
     outcome: str
     measured: int  # 0 or 1
     unpaired: str | None
+    served_by: str
+    teacher_epoch: str  # the version that answered, or that was pinned
+    number: int  # order of arrival
+    observations: str
+    sequence: int
+    exchange_id: str
+    started_at_us: int
     latency_us: int  # of the answer
     duration_us: int  # of the exchange
-    served_by: str
     attributes: str
     input_words: str
     input_digests: str
     teacher: str  # observations on the caller's path; NOTHING where the teacher was not asked
-    teacher_epoch: str  # the version that answered, or that was pinned
     inclusion: float = 1.0  # probability with which both were asked: the audit's share times the shadow's
     spots: str = NOTHING  # of the inputs in the student's embedding; NOTHING where it does not tell them
     inputs: str = NOTHING  # the texts; NOTHING where nobody asked for them
@@ -64,6 +72,10 @@ class Answered(NamedTuple):
 
 _answered = partial(tuple.__new__, Answered)  # Answered._make without its checks: the columns are our own
 
+Columns = Mapping[str, Sequence[Any]]  # of Answered, by field
+SETTING = Answered._fields[:8]  # as _SETTING
+OWN = Answered._fields[8:]  # as _OWN
+
 
 def page_after(
     connection: sqlite3.Connection,
@@ -72,14 +84,39 @@ def page_after(
     size: int,
     upto: int = MAX_NUMBER,
     texts: bool = False,
-) -> list[Answered]:
+) -> Columns:
     """The next answers in order of arrival: up to the number `upto`, at most `rows`, and about `size` bytes."""
-    page: list[Answered] = []
-    cursor = connection.execute(f"SELECT {_columns(texts)} {_AFTER}", (number, upto, rows))
-    while size > 0 and (read := list(map(_answered, cursor.fetchmany(ROWS_A_READ)))):
-        page += read
-        size -= sum(len(row.observations) + len(row.teacher) + len(row.inputs) for row in read)
-    return page
+    first = connection.execute(f"SELECT {_SETTING} {_AFTER}", (number, upto, min(rows, 1))).fetchone()
+    if first is None:
+        return by_column(())
+    parts: list[tuple[Any, ...]] = []
+    query = f"SELECT {_IF_OTHER}, {_own(texts)} {_AFTER}"
+    cursor = connection.execute(query, (number, upto, rows, *first))
+    while size > 0 and (read := cursor.fetchmany(ROWS_A_READ)):
+        parts.append(tuple(zip(*read, strict=True)))
+        own = dict(zip(OWN, parts[-1][1:], strict=True))
+        size -= sum(map(len, chain(own["observations"], own["teacher"], own["inputs"])))
+    settings, *columns = (tuple(chain.from_iterable(of_parts)) for of_parts in zip(*parts, strict=True))
+    return {**_settings(settings, first), **dict(zip(OWN, columns, strict=True))}
+
+
+def _settings(texts: Sequence[str | None], first: tuple[Any, ...]) -> Columns:
+    """The columns that rows share: those of the first row, where SQLite did not say otherwise."""
+    if not any(texts):
+        return {name: (value,) * len(texts) for name, value in zip(SETTING, first, strict=True)}
+    known = {text: first if text is None else orjson.loads(text) for text in set(texts)}
+    return dict(zip(SETTING, zip(*map(known.__getitem__, texts), strict=True), strict=True))
+
+
+def by_column(rows: Sequence[Answered]) -> Columns:
+    """Of each field, what all rows have."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(Answered._fields)
+    return dict(zip(Answered._fields, columns, strict=True))
+
+
+def by_row(columns: Columns) -> list[Answered]:
+    """The inverse."""
+    return list(map(_answered, zip(*columns.values(), strict=True)))
 
 
 def answers_upto(
@@ -89,12 +126,12 @@ def answers_upto(
     if not sequences:
         return []
     asked = orjson.dumps(list(sequences)).decode()
-    rows = connection.execute(f"SELECT {_columns(texts)} {_OF_EXCHANGES}", (asked, number))
+    rows = connection.execute(f"SELECT {_SETTING}, {_own(texts)} {_OF_EXCHANGES}", (asked, number))
     return list(map(_answered, rows))
 
 
-def _columns(texts: bool) -> str:
-    return f"{_PLAIN_COLUMNS}, {'e.inputs' if texts else repr(NOTHING)}"
+def _own(texts: bool) -> str:
+    return f"{_OWN}, {'e.inputs' if texts else repr(NOTHING)}"
 
 
 def decoded(texts: Sequence[str]) -> list[Any]:

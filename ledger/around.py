@@ -7,10 +7,10 @@ from ledger.exchange import TEACHER, Origin
 
 _TEACHER = f"CASE e.teacher WHEN '{NOTHING}' THEN coalesce(t.observations, '{NOTHING}') ELSE e.teacher END"
 _COLUMNS = (
-    f"coalesce(a.number, 0), ?1, coalesce(a.origin, ''), coalesce(a.observations, '{NOTHING}'), e.sequence,"
-    " e.exchange_id, e.task, e.started_at_us, e.outcome, e.measured, e.unpaired, coalesce(a.latency_us, 0),"
-    f" e.duration_us, e.served_by, e.attributes, e.input_words, e.input_digests, {_TEACHER}, e.teacher_epoch,"
-    f" e.inclusion * coalesce(a.inclusion, 1.0), coalesce(a.spots, '{NOTHING}')"
+    "?1, coalesce(a.origin, ''), e.task, e.outcome, e.measured, e.unpaired, e.served_by, e.teacher_epoch,"
+    f" coalesce(a.number, 0), coalesce(a.observations, '{NOTHING}'), e.sequence, e.exchange_id, e.started_at_us,"
+    " coalesce(a.latency_us, 0), e.duration_us, e.attributes, e.input_words, e.input_digests,"
+    f" {_TEACHER}, e.inclusion * coalesce(a.inclusion, 1.0), coalesce(a.spots, '{NOTHING}')"
 )
 _FROM = (
     "FROM exchange e"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ledger.answer_pages import NOTHING, Answered, decoded, others, plain
+from ledger.answer_pages import NOTHING, Answered, Columns, by_column, by_row, decoded, others, plain
 from ledger.configuration import TaskSection
 from ledger.exchange import Outcome, ServedBy
 from ledger.observation import ObservationError
@@ -133,7 +133,7 @@ def without_overall(columns: PairColumns) -> PairColumns:
 
 
 def pair_columns(
-    rows: Sequence[Answered], task: TaskSection, rules: Sequence[SliceRule] | None = None
+    rows: Columns, task: TaskSection, rules: Sequence[SliceRule] | None = None
 ) -> tuple[PairColumns, Counter[str]]:
     """The pairs of these rows by the slices of these rules, or of all; and why their other inputs gave none."""
     unusable: Counter[str] = Counter()
@@ -142,16 +142,19 @@ def pair_columns(
     return _columns(usable, flat, task, task.rules if rules is None else rules), +unusable
 
 
-def _usable_rows(rows: Sequence[Answered], unusable: Counter[str]) -> Sequence[Answered]:
+def _usable_rows(columns: Columns, unusable: Counter[str]) -> Columns:
     """Without those that may not count; their inputs are counted."""
-    outcomes, teachers = {row.outcome for row in rows}, {row.teacher for row in rows}
-    if outcomes <= {Outcome.COMPLETE} and all(row.measured for row in rows) and NOTHING not in teachers:
-        return rows
-    reasons = [_unusable_row(row) for row in rows]
-    for row, reason in zip(rows, reasons, strict=True):
-        if reason is not None:
+    complete = set(columns["outcome"]) <= {Outcome.COMPLETE} and all(columns["measured"])
+    if complete and NOTHING not in columns["teacher"]:
+        return columns
+    usable = []
+    for row in by_row(columns):
+        reason = _unusable_row(row)
+        if reason is None:
+            usable.append(row)
+        else:
             unusable[reason] += len(orjson.loads(row.input_words))
-    return [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    return by_column(usable)
 
 
 def _unusable_row(row: Answered) -> str | None:
@@ -162,14 +165,14 @@ def _unusable_row(row: Answered) -> str | None:
     return NO_TEACHER if row.teacher == NOTHING else None
 
 
-def _decoded(rows: Sequence[Answered]) -> _Inputs:
+def _decoded(rows: Columns) -> _Inputs:
     return _Inputs(
-        words=decoded([row.input_words for row in rows]),
-        digests=decoded([row.input_digests for row in rows]),
-        texts=decoded([row.inputs for row in rows]) if {row.inputs for row in rows} != {NOTHING} else [],
-        teacher=decoded([row.teacher for row in rows]),
-        student=decoded([row.observations for row in rows]),
-        spots=decoded([row.spots for row in rows]) if {row.spots for row in rows} != {NOTHING} else [],
+        words=decoded(rows["input_words"]),
+        digests=decoded(rows["input_digests"]),
+        texts=decoded(rows["inputs"]) if set(rows["inputs"]) != {NOTHING} else [],
+        teacher=decoded(rows["teacher"]),
+        student=decoded(rows["observations"]),
+        spots=decoded(rows["spots"]) if set(rows["spots"]) != {NOTHING} else [],
     )
 
 
@@ -210,17 +213,14 @@ def _reason(side: str, observation: Any, classes: int) -> str | None:
     return f"{side}_{ObservationError.WRONG_CLASSES}" if len(observation) != classes else None
 
 
-def _columns(
-    rows: Sequence[Answered], flat: _Flat, task: TaskSection, rules: Sequence[SliceRule]
-) -> PairColumns:
-    places = flat.row.tolist()
+def _columns(rows: Columns, flat: _Flat, task: TaskSection, rules: Sequence[SliceRule]) -> PairColumns:
     teacher, student = (_matrix(side, len(task.classes)) for side in (flat.teacher, flat.student))
     measures = measures_of(teacher, student)
-    artifacts, artifact = coded([row.responder for row in rows])
-    versions, version = coded([row.teacher_epoch for row in rows])
-    exchange_ids = [row.exchange_id for row in rows]
-    at_us = np.array([row.started_at_us for row in rows], dtype=np.int64)[flat.row]
-    texts, text = coded([row.attributes for row in rows])  # many rows have the same: each is read once
+    artifacts, artifact = coded(rows["responder"])
+    versions, version = coded(rows["teacher_epoch"])
+    exchange_ids = rows["exchange_id"]
+    at_us = np.array(rows["started_at_us"], dtype=np.int64)[flat.row]
+    texts, text = coded(rows["attributes"])  # many rows have the same: each is read once
     subjects = Subjects(
         decoded(texts), text[flat.row], flat.words, flat.texts, at_us, measures.teacher_top, task.classes
     )
@@ -229,26 +229,27 @@ def _columns(
         classes=len(task.classes),
         artifacts=artifacts,
         artifact=artifact[flat.row],
-        exchange_ids=tuple([exchange_ids[place] for place in places]),
+        exchange_ids=tuple([exchange_ids[place] for place in flat.row.tolist()]),
         input_index=flat.index,
         at_us=at_us,
         digests=tuple(flat.digests),
         slices=(overall_column(len(flat.row)), *slice_columns(rules, subjects)),
         words=np.array(flat.words, dtype=np.int64),
-        student_latency_us=np.array([row.latency_us for row in rows], dtype=np.int64)[flat.row],
-        teacher_latency_us=np.array([_teacher_latency(row) for row in rows], dtype=np.int64)[flat.row],
+        student_latency_us=np.array(rows["latency_us"], dtype=np.int64)[flat.row],
+        teacher_latency_us=_teacher_latency(rows)[flat.row],
         teacher_other=np.rint(flat.other * UNIT).astype(np.int64),
         student=student,
         measures=measures,
         teacher_versions=versions,
         teacher_version=version[flat.row],
-        inclusion=np.array([row.inclusion for row in rows], dtype=np.float64)[flat.row],
+        inclusion=np.array(rows["inclusion"], dtype=np.float64)[flat.row],
         spots=flat.spots,
     )
 
 
-def _teacher_latency(row: Answered) -> int:
-    return row.duration_us if row.served_by == ServedBy.TEACHER else NO_LATENCY
+def _teacher_latency(rows: Columns) -> Ints:
+    by_teacher = np.array([served_by == ServedBy.TEACHER for served_by in rows["served_by"]], dtype=np.bool_)
+    return np.where(by_teacher, np.array(rows["duration_us"], dtype=np.int64), NO_LATENCY)
 
 
 def joined(pages: Sequence[PairColumns]) -> PairColumns:

@@ -228,9 +228,7 @@ def _told(engine: Engine, tasks: Tasks, begun: Begun, read: Read) -> tuple[Told,
 
 def _changes(window_seconds: int, read: Read, live: Told, past: Told) -> Changes:
     """What is to be added to which row."""
-    changes = [
-        change for columns in (*read.pairs, *read.past.pairs) for change in pair_sums(columns, window_seconds)
-    ]
+    changes = [pair_sums(columns, window_seconds) for columns in (*read.pairs, *read.past.pairs)]
     for of_reader in (live, past):
         changes += told_sums(of_reader, window_seconds)
     return with_whole_life(merged_changes(changes))

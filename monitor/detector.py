@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 BETS = 8
-HISTORY = 256  # ticks kept for the receipt; older ones are folded into the standing that it begins with
-HISTORY_OF_BINS = 64  # the same where losses are more than 0 and 1, so that a state stays as small
+HISTORY = 64  # ticks kept for the receipt; older ones are folded into the standing that it begins with
+HISTORY_OF_BINS = 24  # the same where losses are more than 0 and 1, so that a state stays as small
 LEAST_NULL = 1e-6  # keeps the bets finite
 DISAGREEMENT = (0.0, 1.0)  # losses of an input on which the two agree, and of one on which they do not
 

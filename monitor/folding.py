@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csc_array
 
 from ledger.spots import BANDS, NOWHERE
 from monitor.calibration import bins_of
@@ -34,74 +35,73 @@ Key = tuple[str, str, str, int]  # task, artifact, slice, window start
 Changes = Mapping[Key, Ints]  # rows to be added
 
 NO_LABEL = -1  # code of a pair whose true class is unknown
-EXACT = 2**20  # pairs added up at once as floats: numbers up to 2**32, so no sum leaves their 53 bits
-EXACT_LABELS = 2**10  # of them: weights multiply these numbers by up to a thousand
+A_BLOCK = 512  # pairs added up at once, so that what is computed for them stays near the processor
 
 Column = tuple[int, Ints | Bools]  # by pair: what to add at one place of the row
-Binned = tuple[Ints, Ints | Bools]  # by pair: place in the row, and what to add there: 53 bits / `at_once`
+Binned = tuple[Ints, Ints | Bools]  # by pair: place in the row, and what to add there
 
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """What each pair adds to the row of its slice."""
+    """What each pair adds to the row of each of its slices."""
 
     places: Ints  # of the row, one for each column of `amounts`
     amounts: Ints  # [pairs, places]
     bins: Ints  # [pairs, entries]: places of the row
-    counts: Floats  # [pairs, entries], whole numbers
-    at_once: int  # pairs whose counts can be added up as floats without an error
+    counts: Ints  # [pairs, entries]
 
     @classmethod
-    def of(cls, columns: Iterable[Column], binned: Iterable[Binned], at_once: int = EXACT) -> "_Entries":
+    def of(cls, columns: Iterable[Column], binned: Iterable[Binned]) -> "_Entries":
         places, amounts = zip(*columns, strict=True)
         bins, counts = zip(*binned, strict=True)
-        return cls(
-            np.array(places),
-            np.stack(amounts, axis=1).astype(np.int64),
-            np.stack(bins, axis=1),
-            np.stack(counts, axis=1).astype(np.float64),
-            at_once,
-        )
-
-    def at(self, chosen: Ints) -> "_Entries":
-        if len(chosen) == len(self.amounts):
-            return self
-        amounts, bins, counts = self.amounts[chosen], self.bins[chosen], self.counts[chosen]
-        return _Entries(self.places, amounts, bins, counts, self.at_once)
+        return cls(np.array(places), _side_by_side(amounts), _side_by_side(bins), _side_by_side(counts))
 
     def table(self, codes: Ints, shape: tuple[int, int]) -> Ints:
-        """[rows, width]: everything added up; `codes` has the row of each pair, and every row has one."""
-        table = np.zeros(shape[0] * shape[1], dtype=np.int64)
-        for first in range(0, len(codes), self.at_once):
-            part = slice(first, first + self.at_once)
-            at = self.bins[part] + (codes[part] * shape[1])[:, None]
-            table += np.bincount(at.ravel(), self.counts[part].ravel(), len(table)).astype(np.int64)
-        rows = table.reshape(shape)
-        narrow = codes.astype(np.min_scalar_type(shape[0]))  # few rows are sorted in one or two passes
-        order = np.argsort(narrow, kind="stable")
-        begins = np.searchsorted(codes[order], np.arange(shape[0]))
-        rows[:, self.places] += np.add.reduceat(self.amounts[order], begins, axis=0)
+        """[rows, width]: everything added up; `codes` is [pairs, rules], the row of a pair or NO_SLICE."""
+        rows = np.zeros(shape, dtype=np.int64)
+        flat = rows.reshape(-1)
+        for first in range(0, len(codes), A_BLOCK):
+            part = slice(first, first + A_BLOCK)
+            inside = codes[part] != NO_SLICE
+            at = (codes[part] * shape[1])[:, :, None] + self.bins[part, None, :]
+            counts = np.broadcast_to(self.counts[part, None, :], at.shape)
+            chosen = ... if inside.all() else inside
+            np.add.at(flat, at[chosen].ravel(), counts[chosen].ravel())
+        rows[:, self.places] += _added_up(self.amounts, codes, shape[0])
         return rows
 
 
-def pair_sums(columns: PairColumns, window_seconds: int) -> Iterator[Changes]:
-    """What pairs add to the rows of each rule's slices, without their labels."""
+def _side_by_side(columns: Iterable[Ints | Bools]) -> Ints:
+    return np.stack(list(columns), axis=1).astype(np.int64, copy=False)
+
+
+def _added_up(amounts: Ints, codes: Ints, rows: int) -> Ints:
+    """[rows, places]: the amounts of the pairs of each row, in one product with the matrix of who is where."""
+    inside = codes != NO_SLICE
+    begins = np.concatenate([[0], np.cumsum(inside.sum(axis=1))])
+    ones = np.ones(begins[-1], dtype=np.int64)
+    found: Ints = csc_array((ones, codes[inside], begins), shape=(rows, len(codes))) @ amounts
+    return found
+
+
+def pair_sums(columns: PairColumns, window_seconds: int) -> Changes:
+    """What pairs add to the rows of their slices, without their labels."""
     layout = layout_of(columns.classes)
     entries = _Entries.of(_pair_columns(columns, layout), _pair_bins(columns, layout))
-    yield from _folded(columns, window_seconds, layout, entries, np.arange(len(columns)))
+    return _folded(columns, window_seconds, layout, entries, np.arange(len(columns)))
 
 
-def label_sums(columns: PairColumns, labels: Ints, weights: Ints, window_seconds: int) -> Iterator[Changes]:
+def label_sums(columns: PairColumns, labels: Ints, weights: Ints, window_seconds: int) -> Changes:
     """What true classes add for those pairs that have one: `labels` has a class or NO_LABEL for each pair.
 
     `weights` are those of the labels, monitor.weights; where there is none, nobody looks.
     """
     known = np.flatnonzero(labels != NO_LABEL)
     if not len(known):
-        return
+        return {}
     layout = layout_of(columns.classes)
     entries = _label_entries(columns, labels[known], weights[known], known, layout)
-    yield from _folded(columns, window_seconds, layout, entries, known)
+    return _folded(columns, window_seconds, layout, entries, known)
 
 
 def merged_changes(changes: Iterable[Changes]) -> dict[Key, Ints]:
@@ -186,7 +186,6 @@ def _label_entries(
             *_coverage_excess(confidence, student, teacher, excess(weights), layout),
             *((place, weighted(amount, weights)) for place, amount in _on_grid(confidence, student, *grids)),
         ),
-        EXACT_LABELS,
     )
 
 
@@ -240,17 +239,20 @@ def _on_grid(confidence: Floats, right: Bools, density: int, residual: int) -> I
 
 def _folded(
     columns: PairColumns, window_seconds: int, layout: Layout, entries: _Entries, chosen: Ints
-) -> Iterator[Changes]:
-    """For each rule, the sums of the chosen pairs, of whom the entries are; a pair counts where it started."""
+) -> Changes:
+    """The sums of the chosen pairs, of whom the entries are; a pair counts where it started."""
     width_us = window_seconds * 1_000_000
     starts, window = np.unique(columns.at_us[chosen] // width_us * width_us, return_inverse=True)
-    for rule in columns.slices:
+    keys: list[Key] = []
+    codes = np.full((len(chosen), len(columns.slices)), NO_SLICE, dtype=np.int64)
+    for index, rule in enumerate(columns.slices):
         inside = np.flatnonzero(rule.codes[chosen] != NO_SLICE)
         if not len(inside):
             continue
-        keys, codes = _rows(columns, rule, starts, window[inside], chosen[inside])
-        table = entries.at(inside).table(codes, (len(keys), layout.width))
-        yield dict(zip(keys, table, strict=True))
+        found, rows = _rows(columns, rule, starts, window[inside], chosen[inside])
+        codes[inside, index] = rows + len(keys)
+        keys += found
+    return dict(zip(keys, entries.table(codes, (len(keys), layout.width)), strict=True))
 
 
 def _rows(

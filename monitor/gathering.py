@@ -20,7 +20,7 @@ from monitor.reading import Arrivals, Limits, Tasks, read_arrivals
 
 SWEPT = "labels/swept"  # cursor source: labels up to here have their exchange, or were removed
 LABELS = "labels"  # cursor source; an exchange file's is "answers:<gateway>"
-A_TICK = Limits(answers=20_000, pairs=50_000)  # of each gateway; the rest waits for the next tick, at once
+A_TICK = Limits(answers=40_000, pairs=100_000)  # of each gateway; the rest waits for the next tick, at once
 
 Reports = Mapping[str, Mapping[str, GateReport | None]]  # by task and artifact
 

@@ -109,7 +109,7 @@ def keep(session: Session, task: str, tick: LabelTick, alarms: Sequence[AlarmRow
             of_slice = alarm.artifact, alarm.slice
             after[of_slice] = _after_alarm(after[of_slice], alarm.decision == LABELS_MOVED)
     rows = [
-        (task, *of_slice, orjson.dumps(_plain(watch)).decode())
+        (task, *of_slice, orjson.dumps(plain(watch)).decode())
         for of_slice, watch in after.items()
         if tick.before.get(of_slice) != watch
     ]
@@ -122,8 +122,8 @@ def kept(session: Session, task: str) -> dict[Slice, LabelWatch]:
     return {(artifact, name): _read(orjson.loads(state)) for artifact, name, state in rows}
 
 
-def _plain(watch: LabelWatch) -> dict[str, Any]:
-    """orjson takes no named tuples."""
+def plain(watch: LabelWatch) -> dict[str, Any]:
+    """What is stored; orjson takes no named tuples."""
     flows = [(at_us, tuple(flow)) for at_us, flow in watch.flows]
     return asdict(watch) | {"learnt": tuple(watch.learnt), "before": tuple(watch.before), "flows": flows}
 

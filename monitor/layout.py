@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ledger.spots import BANDS, REGIONS
 from monitor.histograms import LATENCY_EDGES, SHARES, WORD_EDGES, Ints
 from monitor.smoothing import POINTS
-from monitor.sums import COVERAGE_EDGES, FORMAT, LABEL_TABLE, RELIABILITY_BINS, SliceSums
+from monitor.sums import COVERAGE_EDGES, FORMAT, LABEL_TABLE, READABLE, RELIABILITY_BINS, SliceSums, is_dense
 from monitor.temperature import BETAS
 
 PER_CLASS = ("teacher_classes", "student_classes")
@@ -44,7 +43,6 @@ class Layout:
 
     offsets: Mapping[str, int]  # in the order of the fields of SliceSums
     ends: tuple[int, ...]  # of the same fields
-    owners: Ints  # by place: index of its field
 
     @property
     def width(self) -> int:
@@ -56,38 +54,49 @@ class Layout:
     def document(self, row: Ints) -> dict[str, Any]:
         """SliceSums.to_json of a row."""
         used = np.flatnonzero(row)
-        owner = self.owners[used]
-        bounds = np.searchsorted(owner, np.arange(len(self.ends) + 1)).tolist()
-        begins = np.array([0, *self.ends])[owner]
-        entries = np.stack([used - begins, row[used]], axis=1).tolist()
+        bounds = np.searchsorted(used, (0, *self.ends)).tolist()
         found: dict[str, Any] = {"format": FORMAT}
-        for name, low, high in zip(self.offsets, bounds, bounds[1:], strict=False):
+        for (name, offset), low, high in zip(self.offsets.items(), bounds, bounds[1:], strict=False):
             if low < high:
-                found[name] = entries[low:high] if is_vector(name) else entries[low][1]
+                found[name] = _vector(row, offset, used[low:high]) if is_vector(name) else int(row[offset])
         return found
 
     def row(self, document: Mapping[str, Any]) -> Ints:
         """The inverse. Raises ValueError where a field or an index has no place in it."""
         row = np.zeros(self.width, dtype=np.int64)
         names = [name for name in document if name != "format"]
-        if document["format"] != FORMAT or any(name not in self.offsets for name in names):
+        if document["format"] not in READABLE or any(name not in self.offsets for name in names):
             raise ValueError(
                 f"sums of format {document['format']!r} with the fields {names} have no place here"
             )
-        vectors = [name for name in names if is_vector(name)]
-        lengths = [len(document[name]) for name in vectors]
-        entries = chain.from_iterable(chain.from_iterable(document[name] for name in vectors))
-        index, amount = np.fromiter(entries, np.int64, 2 * sum(lengths)).reshape(-1, 2).T
-        firsts = np.array([self.offsets[name] for name in vectors], dtype=np.int64)
-        begins, fields_of = np.repeat(firsts, lengths), np.repeat(self.owners[firsts], lengths)
-        places = begins + index
-        if len(places) and (index.min() < 0 or (places >= np.array(self.ends)[fields_of]).any()):
-            raise ValueError("a class or bin of these sums has no place among those of now")
-        row[places] = amount
-        for name in names:
-            if not is_vector(name):
-                row[self.offsets[name]] = document[name]
+        for name, end in zip(self.offsets, self.ends, strict=True):
+            if name in document:
+                _fill(row[self.offsets[name] : end], document[name])
         return row
+
+
+def _vector(row: Ints, offset: int, used: Ints) -> list[Any]:
+    """The stored form of the vector at an offset, whose counts other than 0 lie at the places `used`."""
+    first, last = int(used[0]), int(used[-1])
+    if is_dense(len(used), last - first + 1):
+        return [first - offset, *row[first : last + 1].tolist()]
+    entries: list[Any] = np.stack([used - offset, row[used]], axis=1).tolist()
+    return entries
+
+
+def _fill(part: Ints, stored: Any) -> None:
+    """Put a field into its part of a row. Raises ValueError for an index outside it, OverflowError beyond 64 bits."""
+    if isinstance(stored, list) and stored and isinstance(stored[0], list):
+        index = np.array([place for place, _ in stored], dtype=np.int64)
+        amounts = [amount for _, amount in stored]
+    elif isinstance(stored, list):
+        amounts = stored[1:]
+        index = np.arange(len(amounts)) + (stored[0] if stored else 0)
+    else:
+        index, amounts = np.zeros(1, dtype=np.int64), [stored]
+    if index.min(initial=0) < 0 or index.max(initial=-1) >= len(part):
+        raise ValueError("a class or bin of these sums has no place among those of now")
+    part[index] = amounts
 
 
 def is_vector(name: str) -> bool:
@@ -100,7 +109,7 @@ def layout_of(classes: int) -> Layout:
     lengths = [classes if name in PER_CLASS else LENGTHS.get(name, 1) for name in names]
     ends = np.cumsum(lengths)
     offsets = dict(zip(names, (ends - lengths).tolist(), strict=True))
-    return Layout(offsets, tuple(ends.tolist()), np.repeat(np.arange(len(names)), lengths))
+    return Layout(offsets, tuple(ends.tolist()))
 
 
 def layout_for(row: Ints) -> Layout:

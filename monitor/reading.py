@@ -10,9 +10,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.answer_pages import MAX_NUMBER, NOTHING, Answered, answers_upto, decoded, page_after
+from ledger.answer_pages import (
+    MAX_NUMBER,
+    NOTHING,
+    Answered,
+    Columns,
+    answers_upto,
+    by_column,
+    by_row,
+    decoded,
+    page_after,
+)
 from ledger.configuration import TaskSection
-from ledger.exchange import TEACHER
+from ledger.exchange import TEACHER, Origin
 from ledger.exchange_file import reading
 from ledger.slices import SliceRule
 from monitor.columns import PairColumns, joined, pair_columns
@@ -65,13 +75,13 @@ def read_arrivals(
     unusable: Counter[str] = Counter()
     answers, is_behind = 0, False
     with reading(path) as connection:
-        while not is_behind and (
-            page := page_after(
-                connection, position, min(PAGE_ROWS, limits.answers - answers), PAGE_BYTES, upto, texts
-            )
-        ):
-            position, answers = page[-1].number, answers + len(page)
-            pairs += _pairs(list(_completed(connection, page, texts)), tasks, rules, unusable)
+        while not is_behind:
+            rows = min(PAGE_ROWS, limits.answers - answers)
+            page = page_after(connection, position, rows, PAGE_BYTES, upto, texts)
+            if not page["number"]:
+                break
+            position, answers = page["number"][-1], answers + len(page["number"])
+            pairs += _pairs(_completed(connection, page, texts), tasks, rules, unusable)
             numbers = sum(len(columns) * columns.classes for columns in pairs)
             is_behind = (
                 answers >= limits.answers
@@ -79,18 +89,18 @@ def read_arrivals(
                 or numbers >= limits.probabilities
             )
         asked = answers_upto(connection, list(asked_about), position, texts)
-        known = _pairs(_known(asked), tasks, rules, Counter())
+        known = _pairs(by_column(_known(asked)), tasks, rules, Counter())
     return Arrivals(position, answers, _joined(pairs), dict(unusable), tuple(known), is_behind)
 
 
-def _pairs(rows: Sequence[Answered], tasks: Tasks, rules: Rules, unusable: Counter[str]) -> list[PairColumns]:
+def _pairs(rows: Columns, tasks: Tasks, rules: Rules, unusable: Counter[str]) -> list[PairColumns]:
     """Columns for each task that has pairs; adds to `unusable` why other inputs gave none."""
-    names = list(dict.fromkeys(row.task for row in rows))
+    names = list(dict.fromkeys(rows["task"]))
     found = []
     for name in names:
-        of_task = rows if len(names) == 1 else [row for row in rows if row.task == name]
+        of_task = rows if len(names) == 1 else by_column([row for row in by_row(rows) if row.task == name])
         if name not in tasks:
-            unusable[NO_TASK] += sum(map(len, decoded([row.input_words for row in of_task])))
+            unusable[NO_TASK] += sum(map(len, decoded(of_task["input_words"])))
             continue
         columns, reasons = pair_columns(of_task, tasks[name], rules[name])
         unusable.update(reasons)
@@ -107,11 +117,17 @@ def _joined(pages: Sequence[PairColumns]) -> tuple[PairColumns, ...]:
     return tuple(map(joined, by_task.values()))
 
 
-def _completed(connection: sqlite3.Connection, page: Sequence[Answered], texts: bool) -> Iterator[Answered]:
+def _completed(connection: sqlite3.Connection, page: Columns, texts: bool) -> Columns:
     """The students' answers that became complete on this page, with the teacher's side filled in."""
-    if all(row.teacher != NOTHING for row in page):  # nearly always: nothing was or will be audited
-        yield from (row for row in page if row.is_live_student)
-        return
+    if NOTHING not in page["teacher"]:  # nearly always: nothing was or will be audited
+        if TEACHER not in page["responder"] and Origin.REPLAY not in page["origin"]:
+            return page
+        return by_column([row for row in by_row(page) if row.is_live_student])
+    return by_column(list(_audited(connection, by_row(page), texts)))
+
+
+def _audited(connection: sqlite3.Connection, page: Sequence[Answered], texts: bool) -> Iterator[Answered]:
+    """The same where some answers of the teacher come by audit."""
     audited = {row.sequence for row in page if row.measured and row.teacher == NOTHING}
     siblings = _by_exchange(answers_upto(connection, sorted(audited), page[-1].number, texts))
     for row in page:

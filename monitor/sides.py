@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ledger.answer_pages import NOTHING, Answered
+from ledger.answer_pages import NOTHING, Answered, by_column
 from ledger.around import answered_before, answered_since, first_sequence_at
 from ledger.configuration import TaskSection
 from ledger.exchange_file import reading
@@ -152,7 +152,7 @@ def slice_of(rows: Sequence[Answered], question: Question) -> PairColumns | None
     """The pairs of these rows; the first of their slices holds the distinct inputs of the slice, each once."""
     if not rows:
         return None
-    columns, _ = pair_columns(rows, question.task, question.rules)
+    columns, _ = pair_columns(by_column(rows), question.task, question.rules)
     columns = bounded(columns, question.task, {question.artifact: question.names})
     inside = _first_of_each(columns) & _in_slice(columns, question)
     chosen = SliceColumn(OVERALL, (question.slice,), np.where(inside, 0, NO_SLICE))
@@ -183,8 +183,7 @@ def _first_of_each(columns: PairColumns) -> Bools:
 
 def _sums(columns: PairColumns) -> SliceSums:
     chosen = replace(columns, slices=columns.slices[:1])
-    rows = [row for changes in pair_sums(chosen, ALL_TIME_SECONDS) for row in changes.values()]
-    return merged(map(sums_of_row, rows))
+    return merged(map(sums_of_row, pair_sums(chosen, ALL_TIME_SECONDS).values()))
 
 
 def _mix(column: SliceColumn, inside: Bools) -> dict[str, int]:

@@ -45,7 +45,8 @@ from monitor.smoothing import grid_place, grid_shares
 from monitor.temperature import BETAS, best_beta, tempered
 from monitor.weights import excess, square_excess, weight_of, weighted
 
-FORMAT = 1  # of the JSON form; a change of bins or unit needs another number, a further field does not
+FORMAT = 2  # of the JSON form; a change of bins or unit needs another number, a further field does not
+READABLE = (1, FORMAT)  # the first has vectors as entries alone
 RELIABILITY_BINS = 20
 LABEL_TABLE = 4  # both right, student alone, teacher alone, both wrong
 COVERAGE_EDGES = 100  # confidence thresholds 0.00, 0.01, ... 0.99 that a certificate may use
@@ -207,15 +208,17 @@ class SliceSums:
     def to_json(self) -> dict[str, Any]:
         """What is not 0."""
         return {"format": FORMAT} | {
-            name: value for name, value in zip(_NAMES, _values(self), strict=True) if value
+            name: value if isinstance(value, int) else _stored(value)
+            for name, value in zip(_NAMES, _values(self), strict=True)
+            if value
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "SliceSums":
         """Raises ValueError when another release wrote sums of another format."""
-        if document.get("format") != FORMAT:
+        if document.get("format") not in READABLE:
             raise ValueError(
-                f"sums of format {document.get('format')!r} cannot be read; this release knows {FORMAT}"
+                f"sums of format {document.get('format')!r} cannot be read; this release knows {READABLE}"
             )
         return cls(**{name: _read(value) for name, value in document.items() if name != "format"})
 
@@ -487,8 +490,28 @@ def _negative(value: Any) -> Any:
     return -value if isinstance(value, int) else tuple((index, -count) for index, count in value)
 
 
+def is_dense(entries: int, span: int) -> bool:
+    """Whether a vector is stored as its first index and every count up to the last, or as [index, count] entries.
+
+    An entry takes at least four characters beside its count, a 0 two.
+    """
+    return span < 3 * entries
+
+
+def _stored(vector: Vector) -> list[Any]:
+    first, span = vector[0][0], vector[-1][0] - vector[0][0] + 1
+    if not is_dense(len(vector), span):
+        return list(map(list, vector))
+    counts = dict(vector)
+    return [first, *(counts.get(index, 0) for index in range(first, first + span))]
+
+
 def _read(value: Any) -> Any:
-    return value if isinstance(value, int) else tuple((index, count) for index, count in value)
+    if isinstance(value, int):
+        return value
+    if value and isinstance(value[0], int):
+        return _vector_of(enumerate(value[1:], start=value[0]))
+    return tuple((index, count) for index, count in value)
 
 
 def _bins(counts: Vector, confidence: Vector, right: Vector) -> list[ReliabilityBin]:

@@ -93,15 +93,15 @@ def told(
 def told_sums(told: Told, window_seconds: int) -> Iterator[Changes]:
     """What labels add to the sums of their pairs; what counted before a correction is taken back."""
     for columns, truth in told.new:
-        yield from _sums(columns, truth, window_seconds)
+        yield _sums(columns, truth, window_seconds)
     for columns, correction in told.known:
-        for changes in _sums(columns, correction.before, window_seconds):
-            yield {key: -row for key, row in changes.items()}
-        yield from _sums(columns, correction.after, window_seconds)
+        taken_back = _sums(columns, correction.before, window_seconds)
+        yield {key: -row for key, row in taken_back.items()}
+        yield _sums(columns, correction.after, window_seconds)
 
 
-def _sums(columns: PairColumns, truth: Truth, window_seconds: int) -> Iterator[Changes]:
-    yield from label_sums(columns, truth.labels, truth.weights, window_seconds)
+def _sums(columns: PairColumns, truth: Truth, window_seconds: int) -> Changes:
+    return label_sums(columns, truth.labels, truth.weights, window_seconds)
 
 
 def _truth_of_new(columns: PairColumns, history: History, label_position: int, tasks: Tasks) -> Truth:

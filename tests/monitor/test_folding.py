@@ -11,7 +11,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.answer_pages import Answered
+from ledger.answer_pages import Answered, by_column
 from ledger.configuration import TaskSection
 from ledger.exchange import Answer, Exchange, Outcome, ServedBy
 from ledger.exchange_file import observations_json
@@ -121,7 +121,7 @@ def folded(changes: Iterable[Changes]) -> dict[Key, SliceSums]:
 
 
 def columns_of(both: Sequence[Both]) -> tuple[PairColumns, Counter[str]]:
-    return pair_columns([row_of(*one) for one in both], TASK)
+    return pair_columns(by_column([row_of(*one) for one in both]), TASK)
 
 
 def expected_of(both: Sequence[Both]) -> Expected:
@@ -176,7 +176,7 @@ def test_sums_are_those_of_merging_pair_by_pair(both: list[Both]) -> None:
     columns, _ = columns_of(both)
     expected = expected_sums([(pair, SliceSums.of_pair(pair)) for pair in expected_of(both).pairs])
 
-    assert folded(pair_sums(columns, WINDOW_SECONDS)) == expected
+    assert folded([pair_sums(columns, WINDOW_SECONDS)]) == expected
 
 
 @settings(max_examples=EXAMPLES)
@@ -191,7 +191,7 @@ def test_label_sums_are_those_of_the_labelled_pairs(both: list[Both], draw: st.D
     expected = [(pair, SliceSums.of_label(pair, *one)) for pair, *one in said if one[0] != NO_LABEL]
 
     weights = weights_of(columns.inclusion * np.array(chosen, dtype=np.float64))
-    found = folded(label_sums(columns, np.array(labels, dtype=np.int64), weights, WINDOW_SECONDS))
+    found = folded([label_sums(columns, np.array(labels, dtype=np.int64), weights, WINDOW_SECONDS)])
 
     assert found == expected_sums(expected)
 
@@ -204,10 +204,10 @@ def test_any_split_over_pages_folds_to_the_same_sums(both: list[Both], draw: st.
     parts = [columns_of(part)[0] for part in (both[:cut], both[cut:])]
     whole, _ = columns_of(both)
 
-    split = folded(change for part in parts for change in pair_sums(part, WINDOW_SECONDS))
+    split = folded(pair_sums(part, WINDOW_SECONDS) for part in parts)
 
-    assert split == folded(pair_sums(whole, WINDOW_SECONDS))
-    assert folded(pair_sums(joined(parts), WINDOW_SECONDS)) == split
+    assert split == folded([pair_sums(whole, WINDOW_SECONDS)])
+    assert folded([pair_sums(joined(parts), WINDOW_SECONDS)]) == split
     assert counts_by_slice(distinct(parts)) == counts_by_slice(distinct([whole]))
 
 

@@ -134,8 +134,8 @@ def test_sums_of_an_earlier_release_are_read() -> None:
 
 def test_sums_of_another_format_are_refused() -> None:
     """Adding up bins of different edges would be silent nonsense."""
-    with pytest.raises(ValueError, match="format 2 cannot be read"):
-        SliceSums.from_json({"format": 2, "pairs": 1})
+    with pytest.raises(ValueError, match="format 3 cannot be read"):
+        SliceSums.from_json({"format": 3, "pairs": 1})
 
 
 def test_ratios_of_two_pairs() -> None:

@@ -138,4 +138,4 @@ def test_a_label_without_weights_adds_no_excess() -> None:
     document = labelled(0, 1.0).to_json()
 
     assert not [name for name in document if name.endswith("_excess")]
-    assert document["label_confidence"] == ((18, round(0.9 * 2**32)),)
+    assert document["label_confidence"] == [18, round(0.9 * 2**32)]
