@@ -1,9 +1,11 @@
 """The failure table: blocks of legs become ratios with their bootstrap bounds, rows and floors."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import trim_mean
 
 from benchmarks.open_loop import Offered
 from benchmarks.quantiles import Floats, percentile
@@ -66,23 +68,36 @@ class Unmeasured:
 
 
 def p99_ratio(blocks: Sequence[Block]) -> float:
-    """Of the condition to off."""
-    return _p99([leg for block in blocks for leg in block.during]) / _p99(
-        [leg for block in blocks for leg in block.off]
-    )
+    """Of the condition to off: the geometric midmean over the blocks of the ratio within each.
+
+    Within, since off itself moves by half from one minute to the next, far more than between neighbouring legs.
+    """
+    return _geometric_midmean([_p99_ratio(block.during, block.off) for block in blocks])
 
 
 def off_ratio(blocks: Sequence[Block]) -> float:
-    """Of off to off: the last leg of each block to its first."""
-    return _p99([block.after for block in blocks]) / _p99([block.before for block in blocks])
+    """Of off to off: the last leg of each block to its first, likewise."""
+    return _geometric_midmean([_p99_ratio([block.after], [block.before]) for block in blocks])
+
+
+def _p99_ratio(legs: Sequence[Leg], off: Sequence[Leg]) -> float:
+    """Infinite too when off itself was not answered: nothing is shown by such a block."""
+    return _p99(legs) / _p99(off) if math.isfinite(_p99(off)) else math.inf
 
 
 def _p99(legs: Sequence[Leg]) -> float:
-    """Microseconds: the median over the legs of each leg's own p99; infinite when none was answered.
+    """Microseconds, of all requests of these legs; infinite when none was answered."""
+    return percentile(np.concatenate([leg.counted_us for leg in legs]), 0.99)
 
-    A condition is in force through the whole of every leg, so a leg that something else disturbed may be outvoted.
-    """
-    return float(np.median([percentile(leg.counted_us, 0.99) for leg in legs]))
+
+def _typical_p99_ms(pairs: Sequence[tuple[Leg, Leg]]) -> float:
+    """The median over the blocks."""
+    return float(np.median([_p99(legs) for legs in pairs])) / 1e3
+
+
+def _geometric_midmean(ratios: Sequence[float]) -> float:
+    """Without the lowest and the highest quarter: what disturbed a block or two is outvoted."""
+    return float(np.exp(trim_mean(np.log(ratios), 0.25)))
 
 
 def _left_out(legs: Sequence[Leg]) -> float:
@@ -111,8 +126,8 @@ def row_of(outcome: Outcome | Unmeasured) -> tuple[str, ...]:
     worst = max(float(leg.seen.latencies_us.max(initial=0.0)) for leg in during)
     return (
         outcome.condition,
-        f"{_p99(during) / 1e3:.2f}",
-        f"{_p99(off) / 1e3:.2f}",
+        f"{_typical_p99_ms([block.during for block in blocks]):.2f}",
+        f"{_typical_p99_ms([block.off for block in blocks]):.2f}",
         f"{p99_ratio(blocks):.2f}",
         f"{outcome.bound:.2f}",
         f"{off_ratio(blocks):.2f}",

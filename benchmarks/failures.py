@@ -1,7 +1,7 @@
 """The failures: the callers' p99 while something behind the gateway is slow, hung, dead or full.
 
 Each condition is a real one on a running deployment. Blocks of four legs, off, condition, condition, off, at a constant
-arrival rate; the ratio is that of the median p99 of the legs, its bound a bootstrap over whole blocks. Off
+arrival rate; the ratio is the midmean of the blocks' own, its bound a bootstrap over blocks. Off
 means that no student is in shadow; the same bound for the last off legs against the first says how much is noise.
 Requests that were open while the host had taken a processor away do not count, in the condition as little as in off.
 """

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.processor import family
+from ledger.processors import leave_one_free
 
 START_SECONDS = 90.0  # LiteLLM imports for half a minute on a busy machine
 STOP_SECONDS = 30.0
@@ -39,12 +40,14 @@ def running(
 
 
 def run_first(pid: int) -> None:
-    """Give a process and its children real-time priority, where that is allowed.
+    """Give a process and its children real-time priority, where that is allowed, and keep it off one processor.
 
-    For what sits on other machines in life, the teacher and the callers: a busy gateway must not delay it.
+    For what sits on other machines in life, the teacher and the callers: a busy gateway must not delay it, and it
+    must not take the processor that a gateway's neighbours leave free from under a request.
     """
-    with suppress(PermissionError):
-        for one in family(pid):
+    for one in family(pid):
+        leave_one_free(pid=one)
+        with suppress(PermissionError):
             os.sched_setscheduler(one, os.SCHED_FIFO, os.sched_param(1))
 
 

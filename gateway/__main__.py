@@ -18,7 +18,7 @@ from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
 
-SWITCH_SECONDS = 0.001  # the recorder thread gives way to the event loop this often
+SWITCH_SECONDS = 0.0001  # so long a request may wait for the recorder thread to give the interpreter up
 
 log = logging.getLogger(__name__)
 

@@ -53,15 +53,15 @@ IMPROVED = Change("to 2 %", 0.02, 5_000)  # for the better: nobody should be wok
 EVERY = (*CHANGES, IMPROVED)
 
 COMPARATORS = {  # the fastest to notice first -> the part of the streams and runs that it sees
-    "KSWIN": 4,
+    "KSWIN": 8,
     "ADWIN for rises": 1,
     "ADWIN": 1,
     "PageHinkley": 2,
     "DDM": 2,
     "EDDM": 2,
     "MAPIE": 4,
-    "HDDMA": 4,
-    "HDDMW": 4,
+    "HDDMA": 8,
+    "HDDMW": 8,
 }
 
 

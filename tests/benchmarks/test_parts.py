@@ -81,11 +81,11 @@ def test_a_condition_that_could_not_be_made_is_a_missed_row() -> None:
     assert "not measured" in text(report.tables[0])
 
 
-def test_the_ratio_is_that_of_the_median_legs() -> None:
-    """Over the legs of every block, not the mean of the blocks' ratios; one leg of a restless host changes nothing."""
+def test_the_ratio_is_that_of_the_middle_blocks() -> None:
+    """Each against its own off legs; a block in which the host was restless changes nothing."""
     restless = failure_table.Block(whole(2), (whole(900), whole(3)), whole(2), held=True)
-    assert failure_table.p99_ratio([block(2, 3), restless, block(2, 3)]) == pytest.approx(1.5)
-    assert failure_table.p99_ratio([block(2, 900), block(2, 900), block(2, 3)]) == pytest.approx(450)
+    assert failure_table.p99_ratio([block(2, 3), restless, block(2, 3), block(4, 6)]) == pytest.approx(1.5)
+    assert failure_table.p99_ratio([*[block(2, 900)] * 3, block(2, 3)]) == pytest.approx(450)
     assert failure_table.off_ratio([block(2, 3)]) == pytest.approx(1.0)
 
 
