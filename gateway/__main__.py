@@ -14,6 +14,7 @@ from gateway.server import AddressTaken, bind
 from gateway.store import StoreTaken
 from gateway.tls import CertificateUnusable
 from gateway.upstream import UpstreamUnusable
+from ledger.allocator import use_one_arena
 from ledger.configuration import Configuration, ConfigurationError, load
 from ledger.logs import log_to_stderr
 from ledger.schema import SchemaTooNew
@@ -35,6 +36,7 @@ def main() -> int:
         return _complain(error, 2)
     log_to_stderr("gateway", configuration.deployment.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
+    use_one_arena()
     try:
         listeners = _listeners(configuration)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from ledger.allocator import use_one_arena
 from ledger.configuration import Configuration, ConfigurationError, StudentSection, load
 from ledger.logs import log_to_stderr
 from ledger.processors import leave_one_free
@@ -36,6 +37,7 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201  # not a line of the log: it is for a person
         return 2
     log_to_stderr("student", configuration.deployment.log_format)
+    use_one_arena()
     _stay_within(configuration.student)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(configuration))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import onnxruntime
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ledger.configuration import Configuration
@@ -36,6 +37,7 @@ class Following:
     _digests: dict[str, str] = field(default_factory=dict)
     _problems: dict[str, Problem] = field(default_factory=dict)
     _trouble: str = ""
+    _engine: Engine | None = None  # kept: opening it anew for each heartbeat costs memory that returns late
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -120,14 +122,20 @@ class Following:
             "inputs": dict(self.inputs),
         }
         try:
-            engine = open_control_file(self.configuration.deployment.data_directory)
-            with transaction(engine) as session:
+            if self._engine is None:
+                self._engine = open_control_file(self.configuration.deployment.data_directory)
+            with transaction(self._engine) as session:
                 leave_heartbeat(session, "student", report)
-            engine.dispose()
         except (SQLAlchemyError, SchemaTooNew, OSError) as error:
             self._note_trouble(f"The heartbeat cannot be written: {_cause(error)}")
+            self._close()
         else:
             self._trouble = ""
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
 
     def _note_trouble(self, sentence: str) -> None:
         """Once for each run of the same trouble."""
