@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.labels import LEAST_PROBABILITY
 from ledger.observation import Observation
+from ledger.spots import NOWHERE, SPOTS
 from monitor.histograms import UNIT
 from monitor.pairs import Pair
 from monitor.sums import SliceSums, merged
@@ -23,7 +24,12 @@ FIELDS = [field.name for field in fields(SliceSums)]
 def observations() -> st.SearchStrategy[Observation]:
     weights = st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda w: sum(w) > 0.01)
     distributions = weights.map(lambda w: Observation(tuple(weight / sum(w) for weight in w)))
-    return st.builds(lambda said, other: said._replace(other=other), distributions, st.floats(0, 1))
+    return st.builds(
+        lambda said, other, spot: said._replace(other=other, spot=spot),
+        distributions,
+        st.floats(0, 1),
+        st.integers(NOWHERE, SPOTS - 1),
+    )
 
 
 def pairs() -> st.SearchStrategy[Pair]:
@@ -85,7 +91,7 @@ def test_pairs_and_labels_fill_every_field() -> None:
     """So that the laws of splits, which are tested with pairs, are about every field."""
     unlike = build_pair(
         Observation((0.9, 0.1, 0.0), other=0.1),
-        Observation((0.0, 0.3, 0.7)),
+        Observation((0.0, 0.3, 0.7), spot=17),
         words=9,
         student_latency_us=70,
         teacher_latency_us=90,
