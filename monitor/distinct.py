@@ -9,7 +9,7 @@ from ledger.harms import Harm
 from monitor.columns import PairColumns
 from monitor.distances import BINS
 from monitor.histograms import Bools, Ints, share_bin
-from monitor.slicing import NO_SLICE
+from monitor.slicing import NO_SLICE, new_codes
 from monitor.trigger import Slice
 
 Counts = tuple[int, int, int]  # distinct inputs, disagreements, start of the earliest exchange
@@ -29,7 +29,7 @@ class Distinct:
 
 def distinct(pages: Sequence[PairColumns]) -> Distinct:
     slices: dict[Slice, int] = {}
-    digests: dict[str, int] = {}
+    digests = new_codes()
     seen = [part for columns in pages for part in _seen(columns, slices, digests)]
     if not seen:
         nothing = np.zeros(0, dtype=np.int64)
@@ -82,8 +82,6 @@ def _seen(
 ) -> Iterator[tuple[Ints, Ints, Bools, Ints, Ints, Ints]]:
     """Slice, digest, agreement, start and both distances of every pair in every rule's slice; names new slices
     and digests."""
-    for text in dict.fromkeys(columns.digests):
-        digests.setdefault(text, len(digests))
     digest = np.fromiter(map(digests.__getitem__, columns.digests), np.int64, len(columns))
     measures = columns.measures
     for rule in columns.slices:

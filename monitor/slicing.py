@@ -1,7 +1,9 @@
 """Which slices a page of pairs belongs to: ledger.slices.slices_of, column by column."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -51,8 +53,14 @@ def slice_columns(rules: Sequence[SliceRule], subjects: Subjects) -> Iterator[Sl
 
 def coded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
     """The distinct values in order of appearance, and for each value its index among them."""
-    codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
-    return tuple(codes), np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+    codes = new_codes()
+    found = np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+    return tuple(codes), found
+
+
+def new_codes() -> dict[str, int]:
+    """Looking up a text that it does not know gives it the next number."""
+    return defaultdict(count().__next__)
 
 
 def _values(rule: SliceRule, subjects: Subjects, said: dict[str, Values]) -> Values:

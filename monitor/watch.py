@@ -27,7 +27,8 @@ from monitor.showing import Shown
 from monitor.sums import SliceSums
 from monitor.trigger import Circumstances, Decision, Stream, decide, log_threshold, stream_masses
 
-MOST_STREAMS = 4000  # of a task: a caller's header may take any number of values, memory may not
+# of a task: every harm in 2,000 slices and some more. A header may take any number of values, memory may not.
+MOST_STREAMS = 6400
 ACTOR = "monitor"
 
 _KEPT = "SELECT artifact, slice, harm, state FROM detector WHERE task = ?"
