@@ -55,7 +55,7 @@ KIND = "classification"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    rounds: int = 8  # blocks for each condition
+    rounds: int = 10  # blocks for each condition
     seconds: float = 3.0  # of each of the four legs of a block
     rate: float = 300.0  # requests a second
 
