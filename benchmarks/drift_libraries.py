@@ -30,6 +30,7 @@ def _stillgate(data: Arrays) -> Work:
 
 
 def _columns(part: Arrays) -> Any:
+    from ledger.spots import NOWHERE
     from monitor.columns import PairColumns
     from monitor.measures import measures_of
     from monitor.slicing import SliceColumn
@@ -55,6 +56,7 @@ def _columns(part: Arrays) -> Any:
         teacher_versions=("t-1",),
         teacher_version=zeros,
         inclusion=np.ones(count),
+        spots=np.full(count, NOWHERE),
     )
 
 
