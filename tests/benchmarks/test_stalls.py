@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import packages
 from benchmarks.open_loop import Offered
-from benchmarks.stalls import disturbed, stalls_in, undisturbed_us, watching_processors
+from benchmarks.stalls import Stalls, disturbed, stalls_in, undisturbed_us, watching_processors
 
 
 def seen(*requests: tuple[float, float]) -> Offered:
@@ -53,10 +53,14 @@ def test_the_watch_notes_when_its_processors_are_late(tmp_path: Path) -> None:
             subprocess.run(["pkill", "-CONT", "-x", "stalls"], check=True)
             resumed_at = time.perf_counter()
             give_up_at = time.monotonic() + 20
-            while not (found := stalls_in(noted)[:, 1] > resumed_at - 0.05).any():
+            while not len(late := _ended_after(resumed_at - 0.05, stalls_in(noted))):
                 assert time.monotonic() < give_up_at
                 time.sleep(0.01)
-            begin, end = stalls_in(noted)[found][0]
+            begin, end = late[0]
     except packages.NotInstalled as missing:
         pytest.skip(str(missing))
     assert stopped_at - 0.05 < begin < resumed_at < end + 0.05
+
+
+def _ended_after(moment: float, stalls: Stalls) -> Stalls:
+    return stalls[stalls[:, 1] > moment]

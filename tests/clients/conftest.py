@@ -17,8 +17,9 @@ from ledger.slices import OVERALL
 from ledger.stages import Stage
 from tests.artifacts import register, set_stage, tiny_artifact
 from tests.clients.teacher import SpeakingTeacher
-from tests.gateway.running import Running, ended, free_port, start_gateway_on, wait_until
+from tests.gateway.running import Running, ended, start_gateway_on, wait_until
 from tests.gateway.teachers import CLASSES, serving
+from tests.ports import free_port
 from tests.student.conftest import student_report
 
 LABELS = 'labels = { "Billing" = "billing", "Shipping" = "shipping", "Other" = "other" }'

@@ -23,9 +23,10 @@ from tests.artifacts import register, set_stage, tiny_artifact
 from tests.deploy.metrics_table import gateway_families, monitor_families
 from tests.deploy.rules import PROMETHEUS, Query, queries, rules
 from tests.end_to_end.keyword_teacher import CLASSES
-from tests.end_to_end.running import TASK, Running, Traffic, deployment, free_ports, wait_for
+from tests.end_to_end.running import TASK, Running, Traffic, deployment, wait_for
 from tests.evil_peer import answer, evil_peer
 from tests.monitor.world import A, B, build_pair
+from tests.ports import free_port
 
 KEYWORDS = {"alpha": ("alpha", 0.9), "beta": ("beta", 0.9), "twist": ("alpha", 0.999)}
 # nothing to show where nobody is waited for: the open job, the proposal, the erasure
@@ -95,7 +96,7 @@ def scraping(folder: Path, running: Running) -> Iterator[str]:
     """A Prometheus with our rules, four times a second; it is a failure, not a skip, where there is none."""
     program = shutil.which("prometheus")
     assert program, "prometheus is not installed; `apt-get install prometheus` brings it (.ci/run does)"
-    port = free_ports("prometheus")["prometheus"]
+    port = free_port()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(running)))
     arguments = {
         "config.file": folder / "prometheus.yml",

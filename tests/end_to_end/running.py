@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 from ledger.exchange_file import exchange_path, reading
+from tests.ports import free_ports
 
 WAIT_SECONDS = 60.0
 TASK = "topics"
@@ -167,7 +167,7 @@ def deployment(folder: Path, launch: bool = False, settings: str = "") -> Iterat
 
     `settings` are further lines of the task's configuration, or sections after it.
     """
-    ports = free_ports("gateway", "operations", "control", "monitor", "teacher")
+    ports = named_ports("gateway", "operations", "control", "monitor", "teacher")
     config = folder / "stillgate.toml"
     config.write_text(CONFIGURATION.format(**ports, launch=str(launch).lower()) + settings)
     teacher = subprocess.Popen(
@@ -208,14 +208,8 @@ def wait_until_up(running: Running) -> None:
     running.keys.setdefault("admin", found.group())
 
 
-def free_ports(*names: str) -> dict[str, int]:
-    listeners = [socket.socket() for _ in names]
-    for listener in listeners:
-        listener.bind(("127.0.0.1", 0))
-    ports = {name: listener.getsockname()[1] for name, listener in zip(names, listeners, strict=True)}
-    for listener in listeners:
-        listener.close()
-    return ports
+def named_ports(*names: str) -> dict[str, int]:
+    return dict(zip(names, free_ports(len(names)), strict=True))
 
 
 class Traffic:

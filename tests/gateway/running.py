@@ -16,6 +16,7 @@ from typing import Any
 from ledger.exchange import Answer, Exchange
 from ledger.exchange_file import answers_of, exchange_path, reading
 from tests.gateway.teachers import CLASSES
+from tests.ports import free_port
 
 PATIENCE_SECONDS = 20.0
 
@@ -214,11 +215,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS)
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def write_configuration(directory: Path, teacher: str, **changes: Any) -> tuple[Path, int, int]:

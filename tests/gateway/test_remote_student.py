@@ -14,8 +14,9 @@ from gateway.remote_student import RemoteStudent
 from ledger.configuration import ConfigurationError, RemoteStudentSection, load
 from ledger.observation import Observation
 from student.wire import Refusal
-from tests.gateway.running import Running, free_port, gateway, wait_until, write_configuration
+from tests.gateway.running import Running, gateway, wait_until, write_configuration
 from tests.gateway.teachers import CLASSES, TeacherApp
+from tests.ports import free_port
 
 SETTINGS = '[task.remote_student]\nurl = "{url}"\nmodel = "small"\nversion = "3"'
 ARTIFACT = "remote:small/3"

@@ -10,8 +10,9 @@ import pytest
 
 from ledger.exchange import Outcome, ServedBy, Unpaired
 from ledger.observation import ObservationError
-from tests.gateway.running import Running, call_on, free_port, gateway, wait_until
+from tests.gateway.running import Running, call_on, gateway, wait_until
 from tests.gateway.teachers import BareTeacher, TeacherApp, serving_bytes
+from tests.ports import free_port
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import wait_until_listening
-from tests.gateway.running import free_port
+from tests.ports import free_port
 
 _NGINX = """
 worker_processes 1;

@@ -24,13 +24,13 @@ from stillgate.supervisor import accepts
 from tests.gateway.control.desk import Desk, people_with_keys
 from tests.gateway.running import (
     Running,
-    free_port,
     read_exchanges,
     start_gateway_on,
     wait_until,
     write_configuration,
 )
 from tests.gateway.teachers import TeacherApp, serving
+from tests.ports import free_port
 from tests.stillgate.command import run, run_as
 
 HERS, HIS = "anna@example.com", "ben"

@@ -26,7 +26,8 @@ from stillgate.child import (
 from stillgate.exits import Exit
 from stillgate.supervisor import StartFailed, Stop, Voice, is_free, supervise
 from stillgate.up import end_leftovers, leftover
-from tests.gateway.control.desk import free_ports, wait_until
+from tests.gateway.control.desk import wait_until
+from tests.ports import free_ports
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = (

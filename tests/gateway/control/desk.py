@@ -1,6 +1,5 @@
 """A deployment with one task, people with keys, students with pairs, and its real admin API on a free port."""
 
-import socket
 import ssl
 import threading
 import time
@@ -27,6 +26,7 @@ from ledger.tables import AlarmRow, CertifiedSliceRow, JobRow, SumsRow
 from monitor.reports import WHOLE_LIFE
 from monitor.sums import SliceSums
 from tests.artifacts import register, tiny_artifact
+from tests.ports import free_ports
 
 TASK = "topics"
 CLASSES = ("Sports", "Business")
@@ -83,17 +83,6 @@ driver = "dora"
 validator = "pete"
 operator = "olga"
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def write_configuration(folder: Path, text: str = CONFIGURATION) -> Path:
