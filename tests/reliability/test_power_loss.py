@@ -21,7 +21,8 @@ from tests.reliability.teachers import nginx_teacher
 from tests.reliability.test_stops import window_of
 
 KEPT = (0.0, 0.5, 1.0)  # how likely an unsynced page is on the disk all the same
-LOSS_SECONDS = 2.0  # the file system is Python and shares its cores; what was measured stands in the table
+# The file system is Python and shares its cores, in `make test` with other tests; the table has what was measured.
+LOSS_SECONDS = sized(10, 2, 2)
 
 
 @pytest.mark.row("F16")
