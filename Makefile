@@ -29,7 +29,7 @@ demo: install ## the whole story on real data (SEED=7 DRIFT=sci.space,sci.med,..
 	$(BIN)/python -m examples.helpdesk.demo --seed $(SEED) $(if $(DRIFT),--drift $(DRIFT))
 
 test: install ## every test, three files at a time: most of them wait
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 reliability: install ## faults, load and bad input, 45 minutes; writes docs/reliability.md (STILLGATE_SEED=... repeats)
 	rm -f $(RESULTS)
