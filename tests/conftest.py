@@ -1,6 +1,6 @@
 """How all tests run: which files begin first, and how property tests draw.
 
-A busy machine may take its time with any example, and with drawing one. Each run draws others, thirty of a property;
+A busy machine may take its time with any example, and with drawing one. Each run draws others, twenty of a property;
 STILLGATE_SCALE=reliability draws three hundred.
 """
 
@@ -9,7 +9,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-PATIENT = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("patient", PATIENT)
 settings.register_profile("thorough", PATIENT, max_examples=300)
 settings.load_profile("thorough" if "STILLGATE_SCALE" in os.environ else "patient")

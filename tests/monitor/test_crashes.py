@@ -34,7 +34,7 @@ def untraceable() -> str | None:
 @pytest.mark.slow
 def test_a_tick_killed_before_statements(processes: TickProcesses, tmp_path: Path) -> None:
     """Nothing of the tick is there or all of it, and the next one ends in the same state, bit for bit."""
-    left = every_moment(processes, rich_tick(tmp_path), "statement", step=21)
+    left = every_moment(processes, rich_tick(tmp_path), "statement", step=67)
 
     assert left == sorted(left, key=["untouched", "begun", "committed"].index)
     assert min(map(left.count, ("untouched", "begun", "committed"))) > 0
@@ -44,10 +44,10 @@ def test_a_tick_killed_before_statements(processes: TickProcesses, tmp_path: Pat
 def test_a_tick_killed_before_system_calls(
     processes: TickProcesses, untraceable: str | None, tmp_path: Path
 ) -> None:
-    """Every 97th of those that change a file, in the middle of commits too."""
+    """Every 291st of those that change a file, in the middle of commits too."""
     if untraceable:
         pytest.skip(untraceable)
-    left = every_moment(processes, rich_tick(tmp_path), "call", step=97)
+    left = every_moment(processes, rich_tick(tmp_path), "call", step=291)
 
     assert left == sorted(left, key=["untouched", "begun"].index)  # the last call of all is what commits
     assert min(map(left.count, ("untouched", "begun"))) > 0
@@ -69,7 +69,7 @@ def test_the_tick_that_is_killed_does_everything(tmp_path: Path) -> None:
 
 def test_a_first_start_that_is_killed(processes: TickProcesses, tmp_path: Path) -> None:
     """While the control file is being made, too."""
-    left = every_moment(processes, first_tick(tmp_path), "statement", step=9)
+    left = every_moment(processes, first_tick(tmp_path), "statement", step=31)
 
     assert left == sorted(left, key=["untouched", "begun", "committed"].index)
     assert len(set(left)) == 3
@@ -79,7 +79,7 @@ def test_a_first_start_that_is_killed(processes: TickProcesses, tmp_path: Path) 
 def test_ticks_killed_at_random(processes: TickProcesses, untraceable: str | None, tmp_path: Path) -> None:
     """Among late answers, repeats, labels in any order, rules that come and change, and exchanges that are removed."""
     killed = Deployment(tmp_path / "killed")
-    history = random_history(random.Random(0), processes, killed, 120, tracing=not untraceable)
+    history = random_history(random.Random(0), processes, killed, 80, tracing=not untraceable)
 
     assert history.kills > 5
     check_against_never_killed(history, killed, tmp_path / "never killed")
