@@ -44,10 +44,10 @@ def test_a_tick_killed_before_statements(processes: TickProcesses, tmp_path: Pat
 def test_a_tick_killed_before_system_calls(
     processes: TickProcesses, untraceable: str | None, tmp_path: Path
 ) -> None:
-    """Every 291st of those that change a file, in the middle of commits too."""
+    """Every 97th of those that change a file, in the middle of commits too."""
     if untraceable:
         pytest.skip(untraceable)
-    left = every_moment(processes, rich_tick(tmp_path), "call", step=291)
+    left = every_moment(processes, rich_tick(tmp_path), "call", step=97)
 
     assert left == sorted(left, key=["untouched", "begun"].index)  # the last call of all is what commits
     assert min(map(left.count, ("untouched", "begun"))) > 0
