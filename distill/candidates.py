@@ -10,12 +10,12 @@ import torch
 from tokenizers import Tokenizer
 
 from distill.calibrate import Calibration, fit_temperature
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.encode import load_tokenizer, save_tokenizer, tokenize, tokenizer_file
 from distill.export import check_parity, export_placed
 from distill.loss import choose_temperature
 from distill.pooled_student import PooledStudent
-from distill.rows import Row
-from distill.split import Split
 from distill.spot_map import evenly, fit_spot_map
 from distill.static_student import StaticStudent, cached_token_table, token_table
 from distill.train import TrainedStudent, TrainingRows, TrainSettings, predict_logits, predict_pooled, train

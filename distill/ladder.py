@@ -15,10 +15,10 @@ from typing import Any
 
 from distill.candidates import FittedCandidate, fit_candidate
 from distill.context import JobContext
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.gate import Judged, judge
 from distill.lock import Lock
-from distill.rows import Row
-from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
 from ledger.clock import now_us
 from monitor.statistics import references_of

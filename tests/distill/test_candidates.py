@@ -8,8 +8,8 @@ import pytest
 
 from distill.calibrate import CalibrationOutcome
 from distill.candidates import FittedCandidate, fit_candidate
-from distill.rows import Row
-from distill.split import Split
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.static_student import cached_token_table, token_table
 from distill.transformer_student import load_encoder
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE
