@@ -17,7 +17,8 @@ from sqlmodel import Session, col, select
 
 from distill.context import JobContext
 from distill.curation.emphasis import emphasised
-from distill.curation.rows import Ingested, ingest
+from distill.curation.ingest import ingest
+from distill.curation.rows import Ingested
 from distill.curation.split import Split, draw_gate, split_rows
 from distill.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.register import RegistrationRefused, licence_record

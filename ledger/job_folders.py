@@ -13,6 +13,7 @@ import orjson
 
 LOCK_FILE = "gate.lock.json"
 ROWS_FILE = "rows.json"
+REVIEW_FILE = "review.json"  # rows that people should look at, and what they said: distill.curation.review
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,14 @@ def read_lists(folder: Path) -> RowLists:
     return RowLists(frozenset(() if lock is None else lock["rows"]), training)
 
 
+def training_rows(folder: Path) -> list[str]:
+    """Digests of the rows that a job trained on; none where it kept no list."""
+    rows = _read(folder / ROWS_FILE)
+    return [] if rows is None else list(rows.get("train", ()))
+
+
 def forget_rows(folder: Path, digests: Collection[str]) -> None:
-    """Take these rows out of both lists; done again it changes nothing.
+    """Take these rows out of all lists; done again it changes nothing.
 
     The lock then has another digest. A gate that was judged by it names the first one, which the lock keeps.
     """
@@ -50,6 +57,10 @@ def forget_rows(folder: Path, digests: Collection[str]) -> None:
     lock = _read(folder / LOCK_FILE)
     if lock is not None and not gone.isdisjoint(lock["rows"]):
         write_whole(folder / LOCK_FILE, _without(lock, gone, folder / LOCK_FILE))
+    review = _read(folder / REVIEW_FILE)
+    if review is not None and not gone.isdisjoint(review["rows"]):
+        kept = {digest: entry for digest, entry in review["rows"].items() if digest not in gone}
+        write_whole(folder / REVIEW_FILE, {**review, "rows": kept})
 
 
 def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str, Any]:

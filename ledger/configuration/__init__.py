@@ -1,6 +1,7 @@
 """stillgate.toml: every setting, its unit, its default, and what is said when it is wrong."""
 
 from ledger.configuration.asking import ExtraCallsSection, ProbeSection, RemoteStudentSection, ShadowSection
+from ledger.configuration.curation import CurationSection
 from ledger.configuration.dialects import JsonSection, OpenAISection, OpenInferenceSection
 from ledger.configuration.fields import (
     Address,
@@ -50,6 +51,7 @@ __all__ = [
     "ConfigurationError",
     "ControlSection",
     "CredentialSection",
+    "CurationSection",
     "DeploymentSection",
     "Edges",
     "EventKind",
