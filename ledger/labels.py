@@ -75,7 +75,7 @@ def remove_labels(session: Session, numbers: Collection[int]) -> None:
         session.exec(delete(LabelRow).where(col(LabelRow.number).in_(numbers)))
 
 
-def last_labels(session: Session) -> dict[tuple[str, int], str]:
+def every_label(session: Session) -> dict[tuple[str, int], str]:
     """What is known of each input, by exchange and place: the last label that arrived for it."""
     known: dict[tuple[str, int], str] = {}
     number = 0

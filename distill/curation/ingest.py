@@ -25,7 +25,7 @@ from ledger.slices import subject_of
 
 MOST_OTHER = 0.5  # share of the teacher's answer that may lie outside the task's classes
 
-Labels = Mapping[tuple[str, int], str]  # (exchange, input) -> verified class: ledger.labels.last_labels
+Labels = Mapping[tuple[str, int], str]  # (exchange, input) -> verified class: ledger.labels.every_label
 Answered = tuple[int, str, tuple[Observation, ...]]  # as ledger.exchange_file.teacher_answers
 
 

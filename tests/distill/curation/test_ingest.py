@@ -14,7 +14,7 @@ from ledger.configuration import CurationSection, TaskSection
 from ledger.control_file import open_control_file, transaction
 from ledger.exchange import TEACHER, TEACHER_AGAIN, Answer, Exchange, Origin, Outcome, ServedBy
 from ledger.exchange_file import ExchangeFile, exchange_path, exchange_paths
-from ledger.labels import keep_label, last_labels
+from ledger.labels import keep_label, every_label
 from ledger.observation import Observation, ObservationError, hard_label
 from ledger.tables import AlarmRow, JobRow, TeacherChangeRow
 from tests.ledger.builders import SURE_A, build_answer, build_exchange
@@ -261,6 +261,6 @@ def test_the_last_label_holds(tmp_path: Path) -> None:
     with transaction(engine) as session:
         for label in ("a", "b"):
             keep_label(session, "g0-1", 0, label, "file")
-        known = last_labels(session)
+        known = every_label(session)
     engine.dispose()
     assert known == {("g0-1", 0): "b"}
