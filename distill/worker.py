@@ -67,7 +67,7 @@ class Worker:
                 log.warning("control file is busy, trying again: %s action=claim_failed", cause)
                 job = None
             if job is not None:
-                self._run_job(job)
+                self.run_job(job)
             else:
                 self._stop.wait(POLL_SECONDS)
         self._glance.close()
@@ -83,7 +83,8 @@ class Worker:
         self._said_at = time.monotonic()
         return job
 
-    def _run_job(self, job: JobRow) -> None:
+    def run_job(self, job: JobRow) -> None:
+        """Run a job that this worker has claimed, until it ends or the worker is told to stop."""
         assert job.id is not None
         if job.attempts > MAX_ATTEMPTS:
             reason = f"its worker died {MAX_ATTEMPTS} times while running it; see the worker's log"

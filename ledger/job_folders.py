@@ -4,6 +4,7 @@ The texts themselves are nowhere but in the record and, while it runs, in the me
 """
 
 import hashlib
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import orjson
 
 LOCK_FILE = "gate.lock.json"
 ROWS_FILE = "rows.json"
+SCRATCH = "scratch"  # what stages keep only to be faster the next time, such as embeddings of texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,12 @@ def read_lists(folder: Path) -> RowLists:
 
 
 def forget_rows(folder: Path, digests: Collection[str]) -> None:
-    """Take these rows out of both lists; done again it changes nothing.
+    """Take these rows out of both lists, and away with what was computed from texts; done again it changes nothing.
 
     The lock then has another digest. A gate that was judged by it names the first one, which the lock keeps.
     """
     gone = frozenset(digests)
+    remove_scratch(folder)
     rows = _read(folder / ROWS_FILE)
     if rows is not None and any(not gone.isdisjoint(part) for part in rows.values()):
         write_rows(folder, {part: set(digests) - gone for part, digests in rows.items()})
@@ -57,6 +60,11 @@ def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str
     earlier = lock.get("erased") or {"rows": 0, "locked_as": hashlib.sha256(path.read_bytes()).hexdigest()}
     erased = {**earlier, "rows": earlier["rows"] + len(lock["rows"]) - len(kept)}
     return {**lock, "rows": kept, "erased": erased}
+
+
+def remove_scratch(folder: Path) -> None:
+    """Costs a later stage time and nothing else."""
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
 
 
 def write_whole(path: Path, document: object) -> None:

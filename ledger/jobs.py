@@ -87,9 +87,7 @@ def claim_job(session: Session, worker: str) -> JobRow | None:
     ).first()
     if job is None:
         return None
-    job.status, job.claimed_by, job.heartbeat_us = JobStatus.RUNNING, worker, now_us()
-    job.attempts += 1
-    session.add(job)
+    claim_this_job(session, job, worker)
     return job
 
 
@@ -130,6 +128,29 @@ def finish_job(
         },
     )
     return True
+
+
+def is_silent(job: JobRow) -> bool:
+    """Whether a running job's worker has died, as far as its heartbeat tells."""
+    return job.heartbeat_us is None or job.heartbeat_us < now_us() - int(HEARTBEAT_SECONDS * 1e6)
+
+
+def claim_this_job(session: Session, job: JobRow, worker: str) -> None:
+    """Take one job, whoever else could: a person runs it on this machine."""
+    job.status, job.claimed_by, job.heartbeat_us = JobStatus.RUNNING, worker, now_us()
+    job.attempts += 1
+    session.add(job)
+
+
+def reopen_job(session: Session, job: JobRow, reopened_by: str) -> None:
+    """Let a job that ended without a student wait again; its finished stages stand, its attempts count anew.
+
+    The unique index refuses it with an IntegrityError while another job of the task is open: look before.
+    """
+    job.status, job.claimed_by, job.finished_at_us = JobStatus.WAITING, None, None
+    job.phase, job.progress, job.attempts, job.reasons = "", 0.0, 0, []
+    session.add(job)
+    append_audit(session, reopened_by, "job_reopened", {"job": job.id, "task": job.task})
 
 
 def restart_job(session: Session, job: JobRow) -> None:
