@@ -17,8 +17,8 @@ from sqlmodel import Session, col, select
 
 from distill.context import JobContext
 from distill.emphasis import emphasised
-from distill.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
-from distill.register import RegistrationRefused, licence_record
+from distill.gating.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
+from distill.registration.register import RegistrationRefused, licence_record
 from distill.rows import Ingested, ingest
 from distill.split import Split, draw_gate, split_rows
 from ledger import alarms

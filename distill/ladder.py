@@ -15,8 +15,8 @@ from typing import Any
 
 from distill.candidates import FittedCandidate, fit_candidate
 from distill.context import JobContext
-from distill.gate import Judged, judge
-from distill.lock import Lock
+from distill.gating.gate import Judged, judge
+from distill.gating.lock import Lock
 from distill.rows import Row
 from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from distill.register import RegistrationRefused, register_student
+from distill.registration.register import RegistrationRefused, register_student
 from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration
 from ledger.control_file import transaction

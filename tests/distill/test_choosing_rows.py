@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from distill.context import JobContext
+from distill.gating.lock import Lock, check_lock
 from distill.job import choose_rows
-from distill.lock import Lock, check_lock
 from distill.split import Split
 from gateway.control.erasing import Eraser
 from ledger.control_file import open_control_file, transaction

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from distill.lock import read_lock
+from distill.gating.lock import read_lock
 from ledger.artifacts import artifact_folder, verify
 from ledger.configuration import load
 from ledger.control_file import open_control_file, transaction

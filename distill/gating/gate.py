@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from distill.lock import Lock
+from distill.gating.lock import Lock
 from distill.split import GateRow
 from ledger.artifacts import Certificate, GateReport, SliceVerdict
 from ledger.clock import now_us

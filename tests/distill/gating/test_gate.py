@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.gate import judge
-from distill.lock import GateUnlocked, check_lock, lock_gate, read_lock, rows_locked_before
+from distill.gating.gate import judge
+from distill.gating.lock import GateUnlocked, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.split import GateRow
 from ledger.configuration import SliceSection, TaskSection
 from ledger.observation import Observation, ObservationError
