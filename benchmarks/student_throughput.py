@@ -25,8 +25,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the library is loaded
 
 from benchmarks import mlserver, packages
 from benchmarks.processor import machine_line, processor_seconds
-from distill.export import export_student
-from distill.transformer_student import load_encoder, transformer_student
+from distill.training.export import export_student
+from distill.training.transformer_student import load_encoder, transformer_student
 from examples.helpdesk.corpus import fetch_corpus, fetch_encoder, load_posts
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE
 from ledger.configuration import StudentSection

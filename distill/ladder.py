@@ -13,12 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distill.candidates import FittedCandidate, fit_candidate
 from distill.context import JobContext
 from distill.gating.gate import Judged, judge
 from distill.gating.lock import Lock
 from distill.rows import Row
 from distill.split import Split
+from distill.training.candidates import FittedCandidate, fit_candidate
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
 from ledger.clock import now_us
 from monitor.statistics import references_of

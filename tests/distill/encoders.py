@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from distill.train import TrainingRows
+from distill.training.train import TrainingRows
 
 WORDS = ("disk", "screen", "driver", "goal", "match", "player", "the", "a", "of")
 VOCABULARY = {token: number for number, token in enumerate(("[PAD]", "[CLS]", "[SEP]", "[UNK]", *WORDS))}

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distill.calibrate import fit_temperature
-from distill.encode import TokenIds, padded
-from distill.loss import distillation_loss
-from distill.pooled_student import PooledStudent
+from distill.training.calibrate import fit_temperature
+from distill.training.encode import TokenIds, padded
+from distill.training.loss import distillation_loss
+from distill.training.pooled_student import PooledStudent
 
 Progress = Callable[[int, int, float], None]  # step, steps, nats of the dev rows
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -6,10 +6,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from distill.export import check_parity, export_placed
-from distill.spot_map import ROWS, Matrix, SpotMap, evenly, fit_spot_map
-from distill.static_student import StaticStudent
-from distill.train import predict_pooled
+from distill.training.export import check_parity, export_placed
+from distill.training.spot_map import ROWS, Matrix, SpotMap, evenly, fit_spot_map
+from distill.training.static_student import StaticStudent
+from distill.training.train import predict_pooled
 from ledger.spots import BAND_SHARES, BANDS, REGIONS
 from student.tokens import pad
 from tests.distill.encoders import VOCABULARY, build_rows

@@ -6,12 +6,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from distill.calibrate import CalibrationOutcome
-from distill.candidates import FittedCandidate, fit_candidate
 from distill.rows import Row
 from distill.split import Split
-from distill.static_student import cached_token_table, token_table
-from distill.transformer_student import load_encoder
+from distill.training.calibrate import CalibrationOutcome
+from distill.training.candidates import FittedCandidate, fit_candidate
+from distill.training.static_student import cached_token_table, token_table
+from distill.training.transformer_student import load_encoder
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE
 from ledger.configuration import CandidateSection
 from ledger.observation import Observation

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from distill.static_student import StaticStudent
-from distill.train import StopReason, TrainedStudent, TrainSettings, predict_logits, train
+from distill.training.static_student import StaticStudent
+from distill.training.train import StopReason, TrainedStudent, TrainSettings, predict_logits, train
 from tests.distill.encoders import VOCABULARY, build_rows
 
 SETTINGS = TrainSettings(learning_rate=1e-2, epochs=4, batch_rows=16, threads=1)

@@ -9,17 +9,24 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from distill.calibrate import Calibration, fit_temperature
-from distill.encode import load_tokenizer, save_tokenizer, tokenize, tokenizer_file
-from distill.export import check_parity, export_placed
-from distill.loss import choose_temperature
-from distill.pooled_student import PooledStudent
 from distill.rows import Row
 from distill.split import Split
-from distill.spot_map import evenly, fit_spot_map
-from distill.static_student import StaticStudent, cached_token_table, token_table
-from distill.train import TrainedStudent, TrainingRows, TrainSettings, predict_logits, predict_pooled, train
-from distill.transformer_student import HEAD_RATE_MULTIPLE, load_encoder, transformer_student
+from distill.training.calibrate import Calibration, fit_temperature
+from distill.training.encode import load_tokenizer, save_tokenizer, tokenize, tokenizer_file
+from distill.training.export import check_parity, export_placed
+from distill.training.loss import choose_temperature
+from distill.training.pooled_student import PooledStudent
+from distill.training.spot_map import evenly, fit_spot_map
+from distill.training.static_student import StaticStudent, cached_token_table, token_table
+from distill.training.train import (
+    TrainedStudent,
+    TrainingRows,
+    TrainSettings,
+    predict_logits,
+    predict_pooled,
+    train,
+)
+from distill.training.transformer_student import HEAD_RATE_MULTIPLE, load_encoder, transformer_student
 from ledger.artifacts import MODEL_FILE
 from ledger.configuration import CandidateSection
 

@@ -10,10 +10,10 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from distill.export import ParityBroken, check_parity, export_student
-from distill.static_student import StaticStudent
-from distill.train import predict_logits
-from distill.transformer_student import load_encoder, transformer_student
+from distill.training.export import ParityBroken, check_parity, export_student
+from distill.training.static_student import StaticStudent
+from distill.training.train import predict_logits
+from distill.training.transformer_student import load_encoder, transformer_student
 from tests.distill.encoders import VOCABULARY, build_rows, write_encoder
 
 TEMPERATURE = 1.7

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill.pooled_student import PooledStudent
+from distill.training.pooled_student import PooledStudent
 
 WIDTH = 256
 HIDDEN = 256

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.loss import choose_temperature, clamp_noise_share, distillation_loss
+from distill.training.loss import choose_temperature, clamp_noise_share, distillation_loss
 
 P = torch.tensor([[0.7, 0.2, 0.1]])
 Q_LOGITS = torch.tensor([[0.5, 0.3, 0.2]]).log()

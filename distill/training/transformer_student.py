@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from distill.pooled_student import PooledStudent
+from distill.training.pooled_student import PooledStudent
 
 HEAD_RATE_MULTIPLE = 4.0  # the head starts from nothing, the layers from good weights
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from distill.calibrate import CalibrationOutcome, fit_temperature, negative_log_likelihood, one_hot
+from distill.training.calibrate import CalibrationOutcome, fit_temperature, negative_log_likelihood, one_hot
 
 LOGITS = np.array([[2, 0.5, -1], [0.2, 1.5, 0.1], [3, -0.5, 0], [0.4, 0.6, 0.2], [1, 2.5, -2]])
 CLASSES = one_hot(np.array([0, 1, 1, 2, 1]), 3)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
-from distill.encode import TokenIds, padded
-from distill.pooled_student import PooledStudent
-from distill.spot_map import SpotMap
+from distill.training.encode import TokenIds, padded
+from distill.training.pooled_student import PooledStudent
+from distill.training.spot_map import SpotMap
 
 INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAMES = ("logits", "probs")

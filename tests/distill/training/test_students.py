@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from distill.encode import load_tokenizer, padded, tokenizer_file
-from distill.static_student import StaticStudent, sif_log_weights, token_table
-from distill.train import predict_logits
-from distill.transformer_student import cut_layers, load_encoder, transformer_student
+from distill.training.encode import load_tokenizer, padded, tokenizer_file
+from distill.training.static_student import StaticStudent, sif_log_weights, token_table
+from distill.training.train import predict_logits
+from distill.training.transformer_student import cut_layers, load_encoder, transformer_student
 from tests.distill.encoders import DEPTH, VOCABULARY, write_encoder
 
 SPECIAL_IDS = (1, 2)
