@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from distill.context import JobContext
-from distill.emphasis import emphasised
+from distill.curation.emphasis import emphasised
+from distill.curation.rows import Ingested, ingest
+from distill.curation.split import Split, draw_gate, split_rows
 from distill.gating.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.registration.register import RegistrationRefused, licence_record
-from distill.rows import Ingested, ingest
-from distill.split import Split, draw_gate, split_rows
 from ledger import alarms
 from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load

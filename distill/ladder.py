@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.context import JobContext
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.gating.gate import Judged, judge
 from distill.gating.lock import Lock
-from distill.rows import Row
-from distill.split import Split
 from distill.training.candidates import FittedCandidate, fit_candidate
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
 from ledger.clock import now_us

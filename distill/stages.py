@@ -35,7 +35,7 @@ class Stage(StrEnum):
 
 
 # raised when a stage's code gives something else for the same inputs: folders of earlier releases do not fit then
-VERSIONS: Mapping[Stage, int] = {stage: 1 for stage in Stage}
+VERSIONS: Mapping[Stage, int] = dict.fromkeys(Stage, 1)
 
 
 class StageChanged(Exception):

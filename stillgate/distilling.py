@@ -126,9 +126,7 @@ def resume(job: JobArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
     _run_here(configuration, config, engine, job)
 
 
-def show(
-    job: JobArgument, output: OutputOption = Output.TABLE, config: ConfigPath = DEFAULT_CONFIG
-) -> None:
+def show(job: JobArgument, output: OutputOption = Output.TABLE, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """The stages of a job: what came in, what was left out and why, how long each took, and what the gate says."""
     document = _document(configuration_of(config), job)
     print_as(document, output, show_job(document))

@@ -41,7 +41,9 @@ def show_job(document: Document) -> RenderableType:
     job = document["job"]
     opened = f"opened {iso(job['opened_at_us'])} by {job['opened_by']} ({job['cause']})"
     return Group(
-        Text.assemble((f"job {job['id']}", "bold"), f"  task {job['task']}  ", word(job["status"]), f"  {opened}"),
+        Text.assemble(
+            (f"job {job['id']}", "bold"), f"  task {job['task']}  ", word(job["status"]), f"  {opened}"
+        ),
         *(Text(f"  {reason}", style="red" if job["status"] == "failed" else "") for reason in job["reasons"]),
         *([Text(f"  registered {job['artifact']}", style="green")] if job["artifact"] else []),
         _stages(document["stages"]),
@@ -65,7 +67,9 @@ def _said(gave: Mapping[str, Any]) -> Iterator[str]:
     for name, value in gave.items():
         shown = name.replace("_", " ")
         if isinstance(value, Mapping):
-            counts = ", ".join(f"{str(key).replace('_', ' ')} {_short(count)}" for key, count in value.items())
+            counts = ", ".join(
+                f"{str(key).replace('_', ' ')} {_short(count)}" for key, count in value.items()
+            )
             yield f"{shown}: {counts or 'nothing'}"
         elif isinstance(value, list):
             yield f"{shown}: {'; '.join(map(_short, value)) or 'nothing'}"
@@ -99,7 +103,9 @@ def _differences(before: Document | None, after: Document | None) -> dict[str, l
     flat = [dict(_flat(stage, ("inputs", "gave"))) if stage else {} for stage in (before, after)]
     names = sorted(flat[0].keys() | flat[1].keys())
     return {
-        name: [flat[0].get(name), flat[1].get(name)] for name in names if flat[0].get(name) != flat[1].get(name)
+        name: [flat[0].get(name), flat[1].get(name)]
+        for name in names
+        if flat[0].get(name) != flat[1].get(name)
     }
 
 

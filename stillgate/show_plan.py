@@ -15,7 +15,9 @@ _STYLES = {"go": "green", "doubtful": "yellow", "not_provable": "yellow", "canno
 def show_plan(document: Document) -> RenderableType:
     verdict = document["feasibility"]
     return Group(
-        Text.assemble(("plan ", "bold"), document["task"], "  ", (verdict.replace("_", " "), _STYLES[verdict])),
+        Text.assemble(
+            ("plan ", "bold"), document["task"], "  ", (verdict.replace("_", " "), _STYLES[verdict])
+        ),
         *(Text(f"  {reason}", style="red") for reason in document["reasons"]),
         *(Text(f"  {line}") for line in _rows(document)),
         Text(),
@@ -63,7 +65,7 @@ def _slices(slices: list[dict[str, Any]]) -> RenderableType:
 def _lessons(document: Document) -> Iterator[str]:
     yield "* critical: the gate fails with it. What is not provable stays with the teacher."
     curve = [f"{point['rows']} rows {_share(point['reached'])}" for point in document["curve"]]
-    yield f"cheap student on the frozen encoder: {', '.join(curve)}; nearest neighbours {_share(document['neighbours'])}"
+    yield f"cheap student on the frozen encoder: {', '.join(curve)}; neighbours {_share(document['neighbours'])}"
     rises = "more rows would help" if document["rises"] else "more rows alone will not help much"
     yield f"its curve {'still rises' if document['rises'] else 'is flat'}: {rises}"
     for line in document["slices"]:

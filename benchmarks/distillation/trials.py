@@ -91,7 +91,16 @@ def run_job(folder: Path) -> Trial:
     """Through the command that a person would type."""
     started = time.monotonic()
     ended = subprocess.run(
-        [sys.executable, "-m", "stillgate.cli", "distill", "run", TASK, "--config", str(folder / "stillgate.toml")],
+        [
+            sys.executable,
+            "-m",
+            "stillgate.cli",
+            "distill",
+            "run",
+            TASK,
+            "--config",
+            str(folder / "stillgate.toml"),
+        ],
         capture_output=True,
         text=True,
         timeout=JOB_SECONDS,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from distill.curation.split import GateRow
 from distill.gating.lock import Lock
-from distill.split import GateRow
 from ledger.artifacts import Certificate, GateReport, SliceVerdict
 from ledger.clock import now_us
 from ledger.configuration import TaskSection

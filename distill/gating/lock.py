@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from distill.split import GateRow, LockedRows
+from distill.curation.split import GateRow, LockedRows
 from ledger.configuration import TaskSection
 from ledger.job_folders import LOCK_FILE, write_whole
 

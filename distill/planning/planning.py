@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.embedding import Say, embed
 from distill.planning.feasibility import Agreements, Plan, SliceNeed, plan_of
 from distill.planning.separability import Separability, separability
-from distill.rows import Row
-from distill.split import Split
 from ledger.configuration import TaskSection
 from ledger.slices import OVERALL, rule_of
 

@@ -43,7 +43,10 @@ class Separability:
 
 
 def separability(
-    train: NDArray[np.float32], train_classes: Sequence[int], dev: NDArray[np.float32], dev_classes: Sequence[int]
+    train: NDArray[np.float32],
+    train_classes: Sequence[int],
+    dev: NDArray[np.float32],
+    dev_classes: Sequence[int],
 ) -> Separability:
     """From embeddings [rows, width] and the teacher's top classes. Rows keep their order, so the bits repeat."""
     from sklearn.neighbors import KNeighborsClassifier  # part of the extra that trains
@@ -59,7 +62,9 @@ def separability(
     return Separability(tuple(points), Agreements(alike, len(truth)), tuple(agrees.tolist()))
 
 
-def _linear(train: NDArray[np.float32], classes: Sequence[int], dev: NDArray[np.float32]) -> NDArray[np.int64]:
+def _linear(
+    train: NDArray[np.float32], classes: Sequence[int], dev: NDArray[np.float32]
+) -> NDArray[np.int64]:
     """Classes that multinomial logistic regression gives; the only one where there is but one."""
     from sklearn.linear_model import LogisticRegression
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from distill.rows import Row
-from distill.split import Split
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.training.calibrate import Calibration, fit_temperature
 from distill.training.encode import load_tokenizer, save_tokenizer, tokenize, tokenizer_file
 from distill.training.export import check_parity, export_placed

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from distill.rows import Row
+from distill.curation.rows import Row
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.observation import Observation
 from ledger.slices import Subject, slices_of

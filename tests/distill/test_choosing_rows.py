@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from distill.context import JobContext
+from distill.curation.split import Split
 from distill.gating.lock import Lock, check_lock
 from distill.job import choose_rows
-from distill.split import Split
 from gateway.control.erasing import Eraser
 from ledger.control_file import open_control_file, transaction
 from ledger.erasures import open_erasure

@@ -12,7 +12,10 @@ def test_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
     journal.write("stage_ended", stage="train", rows=3)
 
     lines = list(read_journal(tmp_path))
-    assert [(line["what"], line["stage"]) for line in lines] == [("stage_began", "train"), ("stage_ended", "train")]
+    assert [(line["what"], line["stage"]) for line in lines] == [
+        ("stage_began", "train"),
+        ("stage_ended", "train"),
+    ]
     assert lines[1]["rows"] == 3
     assert lines[0]["at_us"] <= lines[1]["at_us"]
 

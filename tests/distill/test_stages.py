@@ -40,7 +40,11 @@ def test_other_inputs_begin_another_folder(tmp_path: Path) -> None:
     }
 
     assert len(folders) == 3
-    assert [finished.stage for finished in finished_stages(tmp_path)] == [Stage.CURATE, Stage.CURATE, Stage.SPLIT]
+    assert [finished.stage for finished in finished_stages(tmp_path)] == [
+        Stage.CURATE,
+        Stage.CURATE,
+        Stage.SPLIT,
+    ]
 
 
 def test_what_a_stage_gave_decides_what_comes_after(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from distill.curation.split import GateRow
 from distill.gating.gate import judge
 from distill.gating.lock import GateUnlocked, check_lock, lock_gate, read_lock, rows_locked_before
-from distill.split import GateRow
 from ledger.configuration import SliceSection, TaskSection
 from ledger.observation import Observation, ObservationError
 from tests.distill.desk import CERTAIN, build_row

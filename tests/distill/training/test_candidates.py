@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from distill.rows import Row
-from distill.split import Split
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.training.calibrate import CalibrationOutcome
 from distill.training.candidates import FittedCandidate, fit_candidate
 from distill.training.static_student import cached_token_table, token_table

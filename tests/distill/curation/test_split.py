@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from distill.rows import Row
-from distill.split import LEAST_GATE_SHARE, MOST_GATE_SHARE, GateRow, draw_gate, split_rows
+from distill.curation.rows import Row
+from distill.curation.split import LEAST_GATE_SHARE, MOST_GATE_SHARE, GateRow, draw_gate, split_rows
 from ledger.configuration import TaskSection
 from monitor.training_window import rows_wanted
 from tests.distill.desk import build_row

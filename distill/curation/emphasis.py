@@ -5,9 +5,9 @@ The gate, the dev rows and the calibration rows keep their natural weights: they
 
 from dataclasses import replace
 
+from distill.curation.rows import Row
+from distill.curation.split import Split
 from distill.gating.gate import Answers
-from distill.rows import Row
-from distill.split import Split
 from ledger.observation import Observation
 from monitor.divergence import jensen_shannon_bits, normalised
 

@@ -1,7 +1,7 @@
 """Which training rows weigh more."""
 
-from distill.emphasis import MOST_EMPHASIS, emphasised
-from distill.split import GateRow, Split
+from distill.curation.emphasis import MOST_EMPHASIS, emphasised
+from distill.curation.split import GateRow, Split
 from ledger.configuration import TaskSection
 from tests.distill.desk import build_row
 from tests.distill.test_gate import Parrot

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distill.rows import Row
+from distill.curation.rows import Row
 from ledger.configuration import GateSection
 from ledger.slices import OVERALL, SliceRule, rule_of
 from monitor.training_window import rows_wanted

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from distill.rows import Unusable, ingest
+from distill.curation.rows import Unusable, ingest
 from ledger.configuration import TaskSection
 from ledger.exchange import TEACHER, Answer, Exchange, Origin, Outcome, ServedBy
 from ledger.exchange_file import ExchangeFile, exchange_path
