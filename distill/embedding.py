@@ -20,7 +20,7 @@ def embed(encoder: str, texts: Sequence[str], max_tokens: int, say: Say | None =
     model = load_encoder(encoder).eval()
     token_ids = tokenize(load_tokenizer(tokenizer_file(encoder), max_tokens), list(texts))
     order = sorted(range(len(texts)), key=lambda place: len(token_ids[place]))  # little padding
-    vectors = None
+    vectors: NDArray[np.float32] | None = None
     with torch.inference_mode():
         for start in range(0, len(order), _BATCH_ROWS):
             places = order[start : start + _BATCH_ROWS]
@@ -35,4 +35,5 @@ def embed(encoder: str, texts: Sequence[str], max_tokens: int, say: Say | None =
                 say("embedding texts", (start + len(places)) / len(order))
     if vectors is None:
         return np.zeros((0, 1), dtype=np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return vectors

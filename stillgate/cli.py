@@ -72,14 +72,11 @@ alarm.command("words")(alarming.alarm_words)
 alarm.command("replay")(alarming.alarm_replay)
 trigger.command("explain")(alarming.trigger_explain)
 student.command("show")(watching.student_show)
-for name, command in (
-    ("open", distilling.open_),
-    ("run", distilling.run),
-    ("resume", distilling.resume),
-    ("show", distilling.show),
-    ("diff", distilling.diff),
-):
-    distill.command(name)(command)
+distill.command("open")(distilling.open_)
+distill.command("run")(distilling.run)
+distill.command("resume")(distilling.resume)
+distill.command("show")(distilling.show)
+distill.command("diff")(distilling.diff)
 key.command("create")(operating.key_create)
 key.command("revoke")(operating.key_revoke)
 labels.command("import")(labelling.labels_import)

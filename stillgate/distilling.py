@@ -52,6 +52,8 @@ POLL_SECONDS = 0.2
 THERE_POLL_SECONDS = 0.5  # of the admin API
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
 
+_HERE = f"{socket.gethostname()}-terminal-"  # and the process
+
 ConfigPath = Annotated[Path, ConfigOption]
 JobArgument = Annotated[int, typer.Argument(help="Number of the job.", min=1)]
 TaskArgument = Annotated[str, typer.Argument(help="Name of the task.")]
@@ -113,7 +115,7 @@ def resume(job: JobArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
         row = _job_of(session, job)
         if row.status == JobStatus.SUCCEEDED:
             fail(f"job {job} has registered {row.artifact}; there is nothing to resume", Exit.CONFLICT)
-        if row.status == JobStatus.RUNNING and not is_silent(row):
+        if row.status == JobStatus.RUNNING and not is_silent(row) and not _has_died(row.claimed_by or ""):
             fail(
                 f"job {job} is run by {row.claimed_by}, which gave a sign of life less than {HEARTBEAT_SECONDS:.0f} s"
                 " ago; wait for it, or stop it first",
@@ -180,7 +182,20 @@ def _refuse_second(session: Session, task: str) -> None:
 
 def _name() -> str:
     """Of the worker that this command is while it runs a job."""
-    return f"{socket.gethostname()}-{getpass.getuser()}-{os.getpid()}"
+    return f"{_HERE}{os.getpid()}"
+
+
+def _has_died(worker: str) -> bool:
+    """Whether it was this command, on this machine, in a process that is no more."""
+    if not worker.startswith(_HERE):
+        return False
+    try:
+        os.kill(int(worker.removeprefix(_HERE)), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _run_here(configuration: Configuration, config: Path, engine: Engine, job: int) -> None:

@@ -13,21 +13,22 @@ MOST_ROWS = 10_000_000  # beyond this the answer is "never"
 
 
 def rows_needed(bar: float, fidelity: float, alpha: float, power: float = POWER) -> int | None:
-    """The least rows with which a student of that true fidelity passes with probability `power`.
+    """From how many rows on a student of that true fidelity passes with probability `power` at least.
 
-    None when it never does: its fidelity is not above the bar. `alpha` is one-sided.
+    None when it never does: its fidelity is not above the bar. `alpha` is one-sided. The power falls a little with
+    each row until one more disagreement is allowed, so what counts is its lowest point before that.
     """
     if fidelity <= bar:
         return None
-    allowed = 0  # disagreements; for each number there is one smallest gate that still proves the bar
-    while True:
-        rows = _least_rows(allowed, bar, alpha)
-        if rows > MOST_ROWS:
-            return None
-        if at_most_p_value(allowed, rows, 1 - fidelity) >= power:
+    allowed, rows = 0, _least_rows(0, bar, alpha)
+    while rows <= MOST_ROWS:
+        following = _least_rows(allowed + 1, bar, alpha)
+        if at_most_p_value(allowed, following - 1, 1 - fidelity) >= power:
             return rows
-        # the gap to the wanted power shrinks slowly, so large gates are found in steps of a hundredth
-        allowed += max(1, allowed // 100)
+        # large gates are found in steps of a hundredth
+        step = max(1, allowed // 100)
+        allowed, rows = allowed + step, following if step == 1 else _least_rows(allowed + step, bar, alpha)
+    return None
 
 
 def fidelity_needed(rows: int, bar: float, alpha: float, power: float = POWER) -> float | None:

@@ -1,4 +1,4 @@
-"""Sizes of gates: exact binomial arithmetic, held against a table that was computed by another route."""
+"""Sizes of gates: exact binomial arithmetic, held against another route: beta quantiles and a binomial tail."""
 
 import pytest
 from scipy.stats import beta, binom
@@ -21,19 +21,19 @@ def power(rows: int, bar: float, fidelity: float) -> float:
 @pytest.mark.parametrize(
     ("bar", "fidelity", "rows"),
     [
-        (0.80, 0.85, 393),
-        (0.90, 0.93, 604),
-        (0.90, 0.95, 191),
-        (0.95, 0.97, 682),
-        (0.95, 0.98, 262),
-        (0.97, 0.99, 358),
+        (0.80, 0.85, 398),
+        (0.90, 0.93, 593),
+        (0.90, 0.95, 203),
+        (0.95, 0.97, 694),
+        (0.95, 0.98, 286),
+        (0.97, 0.99, 392),
     ],
 )
 def test_rows_for_one_slice_at_a_power_of_eight_in_ten(bar: float, fidelity: float, rows: int) -> None:
-    """The least number of rows that suffices, and one that really does."""
+    """Every gate from that size on has the power; the one that is a row smaller has not."""
     assert rows_needed(bar, fidelity, ALPHA) == rows
-    assert power(rows, bar, fidelity) >= 0.8
-    assert all(power(fewer, bar, fidelity) < 0.8 for fewer in range(rows - 5, rows))
+    assert power(rows - 1, bar, fidelity) < 0.8
+    assert all(power(more, bar, fidelity) >= 0.8 for more in range(rows, rows + 40))
 
 
 @pytest.mark.parametrize(("bar", "rows"), [(0.90, 29), (0.95, 59), (0.97, 99), (0.99, 299)])
@@ -50,7 +50,7 @@ def test_no_gate_proves_a_bar_that_the_student_does_not_reach() -> None:
     assert rows_needed(0.9, 0.5, ALPHA) is None
 
 
-@pytest.mark.parametrize(("rows", "bar"), [(100, 0.8), (191, 0.9), (600, 0.95)])
+@pytest.mark.parametrize(("rows", "bar"), [(100, 0.8), (203, 0.9), (600, 0.95)])
 def test_the_fidelity_that_a_gate_asks_for_is_where_its_power_is_reached(rows: int, bar: float) -> None:
     """A little less faithful passes less often than wanted, a little more faithful more often."""
     asked = fidelity_needed(rows, bar, ALPHA)
