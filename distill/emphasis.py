@@ -5,7 +5,7 @@ The gate, the dev rows and the calibration rows keep their natural weights: they
 
 from dataclasses import replace
 
-from distill.gating.gate import Answers
+from distill.gating.answers import Answers
 from distill.rows import Row
 from distill.split import Split
 from ledger.observation import Observation

@@ -17,8 +17,11 @@ from sqlmodel import Session, col, select
 
 from distill.context import JobContext
 from distill.emphasis import emphasised
+from distill.gating.behaviour import BehaviourFileWrong
+from distill.gating.beside import beside_of
 from distill.gating.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
-from distill.registration.register import RegistrationRefused, licence_record
+from distill.gating.terms import Unsigned, signature_of
+from distill.registration.register import RegistrationRefused, fairness_statement, licence_record
 from distill.rows import Ingested, ingest
 from distill.split import Split, draw_gate, split_rows
 from ledger import alarms
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_to_stderr("distill", configuration.deployment.log_format, logging.WARNING)
         logging.getLogger("distill").setLevel(logging.INFO)  # the exporter's notes are for its own authors
         _say(**run_job(configuration, options.job))
-    except (CannotDistil, RegistrationRefused) as error:
+    except (CannotDistil, RegistrationRefused, Unsigned, BehaviourFileWrong) as error:
         _say(outcome="failed", reasons=getattr(error, "reasons", [str(error)]))
     except Exception as error:  # whatever the training libraries raise ends as the job's reason
         log.exception("job %d failed action=job_failed", options.job)
@@ -70,14 +73,20 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
     engine = open_control_file_read_only(configuration.deployment.data_directory)
     context = _context(configuration, engine, job_id)
     licence = licence_record(context.task)
+    fairness_statement(context.task)
+    signature_of(context.task)
     lock, split = choose_rows(context, engine)
     _import_torch()
     from distill.ladder import climb  # imports torch, which serving installs do not have
 
     incumbent = _incumbent(engine, context.task)
-    split = _emphasised(context, split, incumbent)
+    loaded = _loaded(context, incumbent)
+    if loaded is not None:
+        say_progress("looking for the incumbent's failures", 0.0)
+        split = emphasised(split, loaded)
+    beside = beside_of(engine, context.task, split, loaded)
     parent = incumbent.artifact if incumbent else None
-    student = climb(context, split, lock, parent, licence, say_progress)
+    student = climb(context, split, lock, parent, licence, say_progress, beside)
     if student is None:
         raise CannotDistil("no candidate passed its gate", *_gate_reasons(context.folder))
     check_lock(context.folder / LOCK_FILE, lock, split.gate)
@@ -195,18 +204,16 @@ def _alarmed_slices(engine: Engine, task: TaskSection) -> list[str]:
         return list(session.exec(select(AlarmRow.slice).where(*of_student, alarms.counts())))
 
 
-def _emphasised(context: JobContext, split: Split, incumbent: StudentRow | None) -> Split:
-    """Training rows weighed by what the incumbent gets wrong; as they are where it cannot be loaded."""
+def _loaded(context: JobContext, incumbent: StudentRow | None) -> Student | None:
+    """The incumbent, to be compared with; None where there is none or it cannot be loaded."""
     if incumbent is None:
-        return split
+        return None
     folder = artifact_folder(context.data_directory, incumbent.artifact)
     try:
-        student = Student.load(folder, incumbent.manifest_digest, context.configuration.student)
+        return Student.load(folder, incumbent.manifest_digest, context.configuration.student)
     except ArtifactError as error:
-        log.warning("no emphasis on the incumbent's failures: %s action=incumbent_unreadable", error)
-        return split
-    say_progress("looking for the incumbent's failures", 0.0)
-    return emphasised(split, student)
+        log.warning("nothing is compared with the incumbent: %s action=incumbent_unreadable", error)
+        return None
 
 
 def _incumbent(engine: Engine, task: TaskSection) -> StudentRow | None:

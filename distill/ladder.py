@@ -17,6 +17,11 @@ from distill.candidates import FittedCandidate, fit_candidate
 from distill.context import JobContext
 from distill.gating.gate import Judged, judge
 from distill.gating.lock import Lock
+from distill.gating.look import ALONE, Beside
+from distill.gating.looks import take_look
+from distill.gating.mix import inputs_per_day
+from distill.gating.terms import looks_of, signature_of
+from distill.registration.register import fairness_statement
 from distill.rows import Row
 from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
@@ -50,7 +55,13 @@ class Sealed:
 
 
 def climb(
-    context: JobContext, split: Split, lock: Lock, parent: str | None, licence: Mapping[str, Any], say: Say
+    context: JobContext,
+    split: Split,
+    lock: Lock,
+    parent: str | None,
+    licence: Mapping[str, Any],
+    say: Say,
+    beside: Beside = ALONE,
 ) -> Published | None:
     """Train, judge and publish the first candidate that passes; None when none does."""
     sections = context.task.candidate
@@ -59,7 +70,7 @@ def climb(
         while len(sealed) < min(len(sections), max(LEAST_TRAINED, place + 1)):
             sealed.append(_train(context, split, lock, parent, licence, say, len(sealed)))
         say(f"gating {section.kind}", place / len(sections))
-        judged = _judge(context, sealed[place], split, lock)
+        judged = _judge(context, sealed[place], split, lock, beside)
         if judged.report.outcome == "pass":
             return _publish(context, sealed[place], judged)
         log.info(
@@ -114,9 +125,11 @@ def _timed(context: JobContext, sealed: Sealed, split: Split) -> Sealed:
     return replace(sealed, manifest=manifest, digest=seal(sealed.folder, manifest))
 
 
-def _judge(context: JobContext, sealed: Sealed, split: Split, lock: Lock) -> Judged:
-    student = _load(context, sealed)
-    judged = judge(student, split.gate, context.task, lock, len(context.task.candidate))
+def _judge(context: JobContext, sealed: Sealed, split: Split, lock: Lock, beside: Beside) -> Judged:
+    student, looks = _load(context, sealed), looks_of(context.task)
+    take_look(context.folder, lock, sealed.folder.parent.name, looks)
+    rows = (*split.train, *split.dev, *split.calibration, *(entry.row for entry in split.gate))
+    judged = judge(student, split.gate, context.task, lock, looks, beside, inputs_per_day(rows))
     report = judged.report.model_dump_json(indent=2)
     (sealed.folder.parent / "gate.report.json").write_text(report, encoding="utf-8")
     return judged
@@ -128,6 +141,9 @@ def _publish(context: JobContext, sealed: Sealed, judged: Judged) -> Published:
             "gate": judged.report,
             "certificate": judged.certificate,
             "reference": references_of(judged.sums),
+            "fairness": fairness_statement(context.task),
+            "play": None if context.task.play is None else context.task.play.model_dump(mode="json"),
+            "signature": signature_of(context.task),
         }
     )
     digest = seal(sealed.folder, manifest)

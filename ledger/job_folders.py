@@ -13,6 +13,7 @@ import orjson
 
 LOCK_FILE = "gate.lock.json"
 ROWS_FILE = "rows.json"
+ROUND_FILE = "round.json"  # distill.gating.rounds: which rows the student agreed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read_lists(folder: Path) -> RowLists:
 
 
 def forget_rows(folder: Path, digests: Collection[str]) -> None:
-    """Take these rows out of both lists; done again it changes nothing.
+    """Take these rows out of all lists; done again it changes nothing.
 
     The lock then has another digest. A gate that was judged by it names the first one, which the lock keeps.
     """
@@ -47,16 +48,25 @@ def forget_rows(folder: Path, digests: Collection[str]) -> None:
     rows = _read(folder / ROWS_FILE)
     if rows is not None and any(not gone.isdisjoint(part) for part in rows.values()):
         write_rows(folder, {part: set(digests) - gone for part, digests in rows.items()})
+    judged = _read(folder / ROUND_FILE)
+    if judged is not None and not gone.isdisjoint(judged["agreed"]):
+        write_whole(
+            folder / ROUND_FILE, judged | {name: _left(judged[name], gone) for name in ("agreed", "members")}
+        )
     lock = _read(folder / LOCK_FILE)
     if lock is not None and not gone.isdisjoint(lock["rows"]):
         write_whole(folder / LOCK_FILE, _without(lock, gone, folder / LOCK_FILE))
 
 
 def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str, Any]:
-    kept = {digest: drawn_for for digest, drawn_for in lock["rows"].items() if digest not in gone}
+    kept = _left(lock["rows"], gone)
     earlier = lock.get("erased") or {"rows": 0, "locked_as": hashlib.sha256(path.read_bytes()).hexdigest()}
     erased = {**earlier, "rows": earlier["rows"] + len(lock["rows"]) - len(kept)}
     return {**lock, "rows": kept, "erased": erased}
+
+
+def _left(by_digest: Mapping[str, Any], gone: frozenset[str]) -> dict[str, Any]:
+    return {digest: value for digest, value in by_digest.items() if digest not in gone}
 
 
 def write_whole(path: Path, document: object) -> None:
