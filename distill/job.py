@@ -19,6 +19,7 @@ from distill.context import JobContext
 from distill.emphasis import emphasised
 from distill.gating.behaviour import BehaviourFileWrong
 from distill.gating.beside import beside_of
+from distill.gating.concluding import conclude
 from distill.gating.lock import Lock, check_lock, lock_gate, read_lock, rows_locked_before
 from distill.gating.terms import Unsigned, signature_of
 from distill.registration.register import RegistrationRefused, fairness_statement, licence_record
@@ -28,7 +29,7 @@ from ledger import alarms
 from ledger.artifacts import ArtifactError, artifact_folder
 from ledger.configuration import Configuration, TaskSection, load
 from ledger.control_file import open_control_file_read_only
-from ledger.erasures import erasures_past_the_record
+from ledger.erasures import erasures_past_the_record, jobs_of_task
 from ledger.job_folders import LOCK_FILE, ROWS_FILE, job_folder, write_rows
 from ledger.logs import log_to_stderr
 from ledger.slices import rule_of
@@ -86,11 +87,19 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
         split = emphasised(split, loaded)
     beside = beside_of(engine, context.task, split, loaded)
     parent = incumbent.artifact if incumbent else None
-    student = climb(context, split, lock, parent, licence, say_progress, beside)
-    if student is None:
-        raise CannotDistil("no candidate passed its gate", *_gate_reasons(context.folder))
+    climbed = climb(context, split, lock, parent, licence, say_progress, beside)
     check_lock(context.folder / LOCK_FILE, lock, split.gate)
-    return {"outcome": "registered", "artifact": student.artifact, "manifest_digest": student.manifest_digest}
+    outcome = conclude(context.folder, context.task, split, climbed.judged, _jobs_before(engine, context))
+    conclusion, student = outcome.plain(context.task.teacher.version), climbed.published
+    if student is None:
+        reasons = ["no candidate passed its gate", *_gate_reasons(context.folder), *outcome.reasons]
+        return {"outcome": "failed", "reasons": reasons, "conclusion": conclusion}
+    return {
+        "outcome": "registered",
+        "artifact": student.artifact,
+        "manifest_digest": student.manifest_digest,
+        "conclusion": conclusion,
+    }
 
 
 def say_progress(phase: str, share: float) -> None:
@@ -214,6 +223,11 @@ def _loaded(context: JobContext, incumbent: StudentRow | None) -> Student | None
     except ArtifactError as error:
         log.warning("nothing is compared with the incumbent: %s action=incumbent_unreadable", error)
         return None
+
+
+def _jobs_before(engine: Engine, context: JobContext) -> list[int]:
+    with Session(engine) as session:
+        return [job.id for job in jobs_of_task(session, context.task.name) if job.id is not None]
 
 
 def _incumbent(engine: Engine, task: TaskSection) -> StudentRow | None:

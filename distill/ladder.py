@@ -46,6 +46,14 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Climbed:
+    """The student, if a candidate passed, and what the gate said of each that was judged."""
+
+    published: Published | None
+    judged: tuple[Judged, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sealed:
     """A trained and exported candidate in its folder, loadable, not yet judged."""
 
@@ -62,21 +70,23 @@ def climb(
     licence: Mapping[str, Any],
     say: Say,
     beside: Beside = ALONE,
-) -> Published | None:
-    """Train, judge and publish the first candidate that passes; None when none does."""
+) -> Climbed:
+    """Train, judge and publish the first candidate that passes."""
     sections = context.task.candidate
     sealed: list[Sealed] = []
+    seen: list[Judged] = []
     for place, section in enumerate(sections):
         while len(sealed) < min(len(sections), max(LEAST_TRAINED, place + 1)):
             sealed.append(_train(context, split, lock, parent, licence, say, len(sealed)))
         say(f"gating {section.kind}", place / len(sections))
         judged = _judge(context, sealed[place], split, lock, beside)
+        seen.append(judged)
         if judged.report.outcome == "pass":
-            return _publish(context, sealed[place], judged)
+            return Climbed(_publish(context, sealed[place], judged), tuple(seen))
         log.info(
             "%s: gate says %s: %s", section.kind, judged.report.outcome, "; ".join(judged.report.reasons)
         )
-    return None
+    return Climbed(None, tuple(seen))
 
 
 def _train(
