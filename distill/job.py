@@ -5,10 +5,10 @@ line) is carried to the control file by the worker, which also registers the stu
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -18,15 +18,22 @@ from distill.choosing import choose_rows
 from distill.context import CannotDistil, JobContext, say, say_progress
 from distill.curation.emphasis import emphasised
 from distill.curation.split import Split
+from distill.gating.behaviour import BehaviourFileWrong
+from distill.gating.beside import beside_of
+from distill.gating.concluding import conclude
 from distill.gating.lock import check_lock
+from distill.gating.looks import LooksSpent
+from distill.gating.terms import Unsigned, signature_of
 from distill.incumbent import load_incumbent, newest_student
-from distill.registration.register import RegistrationRefused, licence_record
+from distill.registration.register import RegistrationRefused, fairness_statement, licence_record
 from distill.stages import StageChanged
 from ledger.configuration import Configuration, load
 from ledger.control_file import open_control_file_read_only
+from ledger.erasures import jobs_of_task
 from ledger.job_folders import LOCK_FILE, job_folder
 from ledger.logs import log_to_stderr
-from ledger.tables import JobRow, StudentRow
+from ledger.tables import JobRow
+from student.session import Student
 
 log = logging.getLogger("distill.job")
 
@@ -42,7 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_to_stderr("distill", configuration.deployment.log_format, logging.WARNING)
         logging.getLogger("distill").setLevel(logging.INFO)  # the exporter's notes are for its own authors
         say(**run_job(configuration, options.job))
-    except (CannotDistil, RegistrationRefused, StageChanged) as error:
+    except (
+        CannotDistil,
+        RegistrationRefused,
+        StageChanged,
+        Unsigned,
+        BehaviourFileWrong,
+        LooksSpent,
+    ) as error:
         say(outcome="failed", reasons=getattr(error, "reasons", [str(error)]))
     except Exception as error:  # whatever the training libraries raise ends as the job's reason
         log.exception("job %d failed action=job_failed", options.job)
@@ -56,18 +70,29 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
     context = _context(configuration, engine, job_id)
     context.journal.write("attempt_began")
     licence = licence_record(context.task)
+    fairness_statement(context.task)
+    signature_of(context.task)
     chosen = choose_rows(context, engine)
     _import_torch()
     from distill.ladder import climb  # imports torch, which serving installs do not have
+    from distill.manifests import MadeFrom
 
-    incumbent = newest_student(engine, context.task.name)
-    split = _emphasised(context, chosen.split, incumbent)
-    parent = incumbent.artifact if incumbent else None
-    student = climb(context, split, chosen.lock, parent, licence)
-    if student is None:
-        raise CannotDistil("no candidate passed its gate", *_gate_reasons(context.folder))
+    row = newest_student(engine, context.task.name)
+    incumbent = load_incumbent(context, row)
+    split = _emphasised(chosen.split, incumbent)
+    beside = beside_of(engine, context.task, split, incumbent)
+    parent = row.artifact if row else None
+    climbed = climb(MadeFrom(context, split, chosen.lock, parent, licence), beside)
     check_lock(context.folder / LOCK_FILE, chosen.lock, split.gate)
-    return {"outcome": "registered", "artifact": student.artifact, "manifest_digest": student.manifest_digest}
+    outcome = conclude(
+        context.folder, context.task, split, climbed.looks, _jobs_of(engine, context.task.name)
+    )
+    conclusion = outcome.plain(context.task.teacher.version)
+    if climbed.published is None:
+        said = [f"{look.candidate}: {reason}" for look in climbed.looks for reason in look.report.reasons]
+        reasons = ["no candidate passed its gate", *said, *outcome.reasons]
+        return {"outcome": "failed", "reasons": reasons, "conclusion": conclusion}
+    return {"outcome": "registered", "conclusion": conclusion, **asdict(climbed.published)}
 
 
 def _context(configuration: Configuration, engine: Engine, job_id: int) -> JobContext:
@@ -85,22 +110,17 @@ def _context(configuration: Configuration, engine: Engine, job_id: int) -> JobCo
     return JobContext(configuration, task, job, folder)
 
 
-def _emphasised(context: JobContext, split: Split, incumbent: StudentRow | None) -> Split:
-    """Training rows weighed by what the incumbent gets wrong; as they are where it cannot be loaded."""
-    student = load_incumbent(context, incumbent)
-    if student is None:
+def _emphasised(split: Split, incumbent: Student | None) -> Split:
+    """Training rows weighed by what the incumbent gets wrong."""
+    if incumbent is None:
         return split
     say_progress("looking for the incumbent's failures", 0.0)
-    return emphasised(split, student)
+    return emphasised(split, incumbent)
 
 
-def _gate_reasons(folder: Path) -> list[str]:
-    """What the gate said of each candidate, from the reports that the ladder left."""
-    reasons = []
-    for path in sorted(folder.glob("*/gate-*/gate.report.json")):
-        report = json.loads(path.read_text())
-        reasons += [f"{path.parent.parent.name}: {reason}" for reason in report["reasons"]]
-    return reasons
+def _jobs_of(engine: Engine, task: str) -> list[int]:
+    with Session(engine) as session:
+        return [job.id for job in jobs_of_task(session, task) if job.id is not None]
 
 
 def _import_torch() -> None:

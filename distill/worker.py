@@ -141,27 +141,33 @@ class Worker:
                 job, JobStatus.FAILED, [reason, progress.last_words] if progress.last_words else [reason]
             )
         elif ending["outcome"] == "registered":
-            self._register(job, ending["artifact"], ending["manifest_digest"])
+            self._register(job, ending["artifact"], ending["manifest_digest"], ending.get("conclusion"))
         else:
-            self._finish(job, JobStatus.FAILED, ending["reasons"])
+            self._finish(job, JobStatus.FAILED, ending["reasons"], ending.get("conclusion"))
 
-    def _register(self, job: JobRow, artifact: str, digest: str) -> None:
+    def _register(self, job: JobRow, artifact: str, digest: str, conclusion: dict[str, Any] | None) -> None:
         assert job.id is not None
         try:
             manifest = verify(artifact_folder(self._data_directory, artifact), digest)
             with transaction(self._engine) as session:
-                if finish_job(session, job.id, self._name, JobStatus.SUCCEEDED, [], artifact):
+                if finish_job(session, job.id, self._name, JobStatus.SUCCEEDED, [], artifact, conclusion):
                     register_student(session, job, artifact, manifest, digest)
         except (ArtifactError, RegistrationRefused) as error:
             self._finish(job, JobStatus.FAILED, [str(error)])
         else:
             log.info("job %d registered %s action=student_registered", job.id, artifact)
 
-    def _finish(self, job: JobRow, status: JobStatus, reasons: list[str]) -> None:
+    def _finish(
+        self,
+        job: JobRow,
+        status: JobStatus,
+        reasons: list[str],
+        conclusion: dict[str, Any] | None = None,
+    ) -> None:
         assert job.id is not None
         log.warning("job %d %s: %s action=job_finished", job.id, status, "; ".join(reasons))
         with transaction(self._engine) as session:
-            finish_job(session, job.id, self._name, status, reasons)
+            finish_job(session, job.id, self._name, status, reasons, None, conclusion)
 
 
 def _read(process: "subprocess.Popen[str]", progress: Progress) -> None:

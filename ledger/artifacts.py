@@ -40,12 +40,28 @@ class SliceVerdict(Part):
     reason: str
 
 
+class CriterionVerdict(Part):
+    """One row of the gate beside the fidelity of slices."""
+
+    criterion: str  # distill.gating.criterion.Criterion
+    name: str  # what of it: a slice, a kind of change, a tag, a pattern of traffic
+    outcome: Literal["pass", "fail", "inconclusive", "not_judged"]
+    decides: bool  # a row that does not is told, and stops nothing
+    count: int
+    value: float | None
+    low: float | None
+    high: float | None
+    bar: float | None
+    reason: str
+
+
 class GateReport(Part):
     outcome: Literal["pass", "fail", "inconclusive"]
     reasons: tuple[str, ...]
     lock_digest: str  # of the rows, slices, bars and alpha fixed before training
     alpha: float
     verdicts: tuple[SliceVerdict, ...]
+    criteria: tuple[CriterionVerdict, ...] = ()
 
 
 class CertifiedSlice(Part):
@@ -117,6 +133,9 @@ class Manifest(Part):
     certificate: Certificate
     lineage: Lineage
     licence: dict[str, Any]
+    fairness: dict[str, Any] | None = None  # the task's statement; without one it is not registered
+    play: dict[str, Any] | None = None  # what it is for
+    signature: dict[str, Any] | None = None  # who signed what the gate asked for
     reference: dict[
         str, dict[str, Any]
     ] = {}  # slice -> sums of its gate rows that live traffic is held against

@@ -15,6 +15,8 @@ import orjson
 LOCK_FILE = "gate.lock.json"
 ROWS_FILE = "rows.json"
 SCRATCH = "scratch"  # what stages keep only to be faster the next time, such as embeddings of texts
+AGREED_FILE = "agreed.json"  # of one look at the gate: digest of a row -> whether the student agrees
+ROUND_FILE = "round.json"  # distill.gating.rounds: which rows the student agreed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def read_lists(folder: Path) -> RowLists:
 
 
 def forget_rows(folder: Path, digests: Collection[str]) -> None:
-    """Take these rows out of both lists, and away with what was computed from texts; done again it changes nothing.
+    """Take these rows out of all lists, and away with what was computed from texts; done again it changes nothing.
 
     The lock then has another digest. A gate that was judged by it names the first one, which the lock keeps.
     """
@@ -50,13 +52,21 @@ def forget_rows(folder: Path, digests: Collection[str]) -> None:
     rows = _read(folder / ROWS_FILE)
     if rows is not None and any(not gone.isdisjoint(part) for part in rows.values()):
         write_rows(folder, {part: set(digests) - gone for part, digests in rows.items()})
+    judged = _read(folder / ROUND_FILE)
+    if judged is not None and not gone.isdisjoint(judged["agreed"]):
+        write_whole(
+            folder / ROUND_FILE, judged | {name: _left(judged[name], gone) for name in ("agreed", "members")}
+        )
+    for path in folder.glob(f"*/*/{AGREED_FILE}"):
+        if not gone.isdisjoint(_read(path)):
+            shutil.rmtree(path.parent)  # a job that goes on judges anew, without these rows
     lock = _read(folder / LOCK_FILE)
     if lock is not None and not gone.isdisjoint(lock["rows"]):
         write_whole(folder / LOCK_FILE, _without(lock, gone, folder / LOCK_FILE))
 
 
 def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str, Any]:
-    kept = {digest: drawn_for for digest, drawn_for in lock["rows"].items() if digest not in gone}
+    kept = _left(lock["rows"], gone)
     earlier = lock.get("erased") or {"rows": 0, "locked_as": hashlib.sha256(path.read_bytes()).hexdigest()}
     erased = {**earlier, "rows": earlier["rows"] + len(lock["rows"]) - len(kept)}
     return {**lock, "rows": kept, "erased": erased}
@@ -65,6 +75,10 @@ def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str
 def remove_scratch(folder: Path) -> None:
     """Costs a later stage time and nothing else."""
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+
+
+def _left(by_digest: Mapping[str, Any], gone: frozenset[str]) -> dict[str, Any]:
+    return {digest: value for digest, value in by_digest.items() if digest not in gone}
 
 
 def write_whole(path: Path, document: object) -> None:

@@ -1,6 +1,7 @@
 """Distillation jobs: opened by an alarm, a schedule or a person, claimed by one worker, at most one open for a task."""
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import or_
 from sqlmodel import Session, col, select
@@ -108,12 +109,14 @@ def finish_job(
     status: JobStatus,
     reasons: list[str],
     artifact: str | None = None,
+    conclusion: dict[str, Any] | None = None,
 ) -> bool:
     """Close a job. False: it was not this worker's any more, and its late outcome must not count."""
     job = session.get(JobRow, job_id)
     if job is None or job.status != JobStatus.RUNNING or job.claimed_by != worker:
         return False
     job.status, job.reasons, job.artifact, job.finished_at_us = status, reasons, artifact, now_us()
+    job.conclusion = conclusion
     session.add(job)
     append_audit(
         session,
@@ -125,6 +128,7 @@ def finish_job(
             "status": str(status),
             "reasons": reasons,
             "artifact": artifact,
+            "conclusion": None if conclusion is None else conclusion["step"],
         },
     )
     return True

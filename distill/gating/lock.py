@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from distill.curation.split import GateRow, LockedRows
+from distill.gating.terms import signature_of, terms_of
 from ledger.configuration import TaskSection
 from ledger.job_folders import LOCK_FILE, write_whole
 
@@ -25,17 +26,11 @@ class Lock:
 
 
 def lock_gate(folder: Path, task: TaskSection, gate_rows: Sequence[GateRow]) -> Lock:
-    """Write the lock. An existing one of the same job stands, whatever arrived since."""
+    """Write the lock. An existing one of the same job stands, whatever arrived since. Raises Unsigned."""
     path = folder / LOCK_FILE
     if not path.exists():
-        document = {
-            "task": task.name,
-            "teacher_version": task.teacher.version,
-            "classes": task.classes,
-            "gate": task.gate.model_dump(),
-            "fallback": task.fallback.model_dump(),
-            "slices": [section.model_dump(mode="json") for section in task.slice],
-            "looks": len(task.candidate),  # each candidate is judged once, at alpha / looks
+        document = terms_of(task) | {
+            "signature": signature_of(task),
             "rows": dict(sorted((entry.row.digest, entry.drawn_for) for entry in gate_rows)),
         }
         write_whole(path, document)

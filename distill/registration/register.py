@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from distill.gating.fairness import UNDECLARED
 from ledger.artifacts import Manifest
 from ledger.audit import append_audit
 from ledger.clock import now_us
@@ -25,6 +26,13 @@ def licence_record(task: TaskSection) -> Mapping[str, Any]:
             " permit distillation, say so there with name and date."
         )
     return task.licence.model_dump(mode="json")
+
+
+def fairness_statement(task: TaskSection) -> Mapping[str, Any]:
+    """What the task says of protected groups. Raises RegistrationRefused where it says nothing."""
+    if task.fairness is None:
+        raise RegistrationRefused(f"task {task.name}: {UNDECLARED}")
+    return task.fairness.model_dump(mode="json")
 
 
 def register_student(
@@ -65,4 +73,6 @@ def _refusal(job: JobRow, manifest: Manifest) -> str | None:
         return f"its gate says {manifest.gate.outcome}"
     if not manifest.licence.get("distillation_allowed"):
         return "its licence record does not permit distillation"
+    if manifest.fairness is None:
+        return f"nothing is declared of protected groups: {UNDECLARED}"
     return None

@@ -1,6 +1,7 @@
 """stillgate.toml: every setting, its unit, its default, and what is said when it is wrong."""
 
 from ledger.configuration.asking import ExtraCallsSection, ProbeSection, RemoteStudentSection, ShadowSection
+from ledger.configuration.criteria import CriteriaSection, FairnessSection, RobustnessSection
 from ledger.configuration.dialects import JsonSection, OpenAISection, OpenInferenceSection
 from ledger.configuration.fields import (
     Address,
@@ -23,6 +24,14 @@ from ledger.configuration.judging import (
     GateSection,
     TriggerSection,
     VerdictSection,
+)
+from ledger.configuration.play import (
+    CostPlay,
+    LatencyPlay,
+    PlaySection,
+    SignatureSection,
+    SpecializationPlay,
+    StabilityPlay,
 )
 from ledger.configuration.processes import (
     ControlSection,
@@ -49,11 +58,14 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "ControlSection",
+    "CostPlay",
     "CredentialSection",
+    "CriteriaSection",
     "DeploymentSection",
     "Edges",
     "EventKind",
     "ExtraCallsSection",
+    "FairnessSection",
     "FallbackSection",
     "FieldName",
     "GateSection",
@@ -61,6 +73,7 @@ __all__ = [
     "GovernanceSection",
     "JsonPointer",
     "JsonSection",
+    "LatencyPlay",
     "LicenceSection",
     "MonitorSection",
     "Name",
@@ -68,13 +81,18 @@ __all__ = [
     "OpenAISection",
     "OpenInferenceSection",
     "OpenShare",
+    "PlaySection",
     "ProbeSection",
     "RemoteStudentSection",
     "RetentionSection",
+    "RobustnessSection",
     "Section",
     "ShadowSection",
     "Share",
+    "SignatureSection",
     "SliceSection",
+    "SpecializationPlay",
+    "StabilityPlay",
     "StudentSection",
     "TaskSection",
     "TeacherSection",

@@ -34,6 +34,7 @@ class GateSection(Section):
     bar: OpenShare = 0.8  # of the overall slice
     alpha: OpenShare = 0.05  # one-sided, for each slice
     rows: int = Field(600, ge=30)  # held-out pairs, overall
+    looks: int | None = Field(None, ge=1, le=20)  # at one locked gate; null: as many as candidates
     slice_rows: int = Field(200, ge=10)  # a critical slice that misses its bar with fewer fails nobody
     train_rows: int = Field(1000, ge=50)  # least that a job starts with
     collect_seconds: float = Field(3600, ge=0)  # how long a job waits for the rows that its gate needs

@@ -1,7 +1,5 @@
 """The gate: exact bounds on locked rows, three verdicts, and where the student may serve."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,33 +8,8 @@ from distill.curation.split import GateRow
 from distill.gating.gate import judge
 from distill.gating.lock import GateUnlocked, check_lock, lock_gate, read_lock, rows_locked_before
 from ledger.configuration import SliceSection, TaskSection
-from ledger.observation import Observation, ObservationError
-from tests.distill.desk import CERTAIN, build_row
-
-
-@dataclass(frozen=True)
-class Parrot:
-    """Says what the text's first word says, but for the texts that it gets wrong or fails on."""
-
-    wrong: frozenset[str] = frozenset()
-    fails: frozenset[str] = frozenset()
-
-    def answer(self, texts: Sequence[str]) -> list[Observation]:
-        return [self._one(text) for text in texts]
-
-    def _one(self, text: str) -> Observation:
-        if text in self.fails:
-            return Observation(None, ObservationError.STUDENT_FAILED)
-        right = text.split()[0]
-        return CERTAIN[{"a": "b", "b": "a"}[right] if text in self.wrong else right]
-
-
-def gate_of(task: TaskSection, **counts: int) -> list[GateRow]:
-    return [
-        GateRow(build_row(task, number, area, "ab"[number % 2]), None)
-        for area, count in counts.items()
-        for number in range(count)
-    ]
+from tests.distill.desk import build_row
+from tests.distill.gating.parrot import Parrot, gate_of
 
 
 def outcomes(task: TaskSection, tmp_path: Path, rows: list[GateRow], student: Parrot) -> dict[str, str]:
