@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from stillgate.report.markup import NOTHING, Markup, element, joined, void
+from monitor.drawing.markup import NOTHING, Markup, element, joined, void
 
 Span = tuple[float, float]
 

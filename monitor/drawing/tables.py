@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from stillgate.report.markup import Markup, element, joined
-from stillgate.report.words import between
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.words import between
 
 Cell = str | Markup
 

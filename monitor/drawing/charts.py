@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from stillgate.report.curves import BinPoint, RiskPoint, SliceCurves
-from stillgate.report.markup import NOTHING, Markup, joined
-from stillgate.report.plot import (
+from monitor.drawing.curves import BinPoint, RiskPoint, SliceCurves
+from monitor.drawing.markup import NOTHING, Markup, joined
+from monitor.drawing.plot import (
     Frame,
     across_axis,
     area,
@@ -18,7 +18,7 @@ from stillgate.report.plot import (
     up_axis,
     words,
 )
-from stillgate.report.words import count, percent
+from monitor.drawing.words import count, percent
 
 SMALL = (340, 300)
 COUNTS_HEIGHT = 34  # of the bars beneath a reliability diagram
