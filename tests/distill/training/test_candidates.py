@@ -12,7 +12,7 @@ from distill.training.calibrate import CalibrationOutcome
 from distill.training.candidates import FittedCandidate, fit_candidate
 from distill.training.static_student import cached_token_table, token_table
 from distill.training.transformer_student import load_encoder
-from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE
+from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from ledger.configuration import CandidateSection
 from ledger.observation import Observation
 from student.tokens import load_tokenizer, pad, tokenize
@@ -66,7 +66,8 @@ def test_a_candidate_is_trained_calibrated_and_written(tmp_path: Path, kind: str
     """The folder then holds a model and a tokenizer that answer unseen texts as the teacher would."""
     said: list[str] = []
     fitted = fit(tmp_path, kind, said)
-    assert sorted(path.name for path in (tmp_path / "artifact").iterdir()) == [MODEL_FILE, TOKENIZER_FILE]
+    files = {path.name for path in (tmp_path / "artifact").iterdir()}
+    assert files == {MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE}
     assert served_fidelity(tmp_path / "artifact") > 0.9
     assert (fitted.calibration.outcome, fitted.calibration.rows) == (CalibrationOutcome.FITTED, 200)
     assert fitted.parity["max_abs_logit_difference"] <= 1e-4
