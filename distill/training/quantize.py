@@ -1,0 +1,298 @@
+"""INT8 candidates of a finished FP32 student: two files, each judged for itself, neither ever in the student's way.
+
+Weight-only keeps activations in floating point within a row, so that a row's answer is its own. Dynamic takes one
+scale for the activations of a whole batch: who else is in it, and its padding, move the answer
+(microsoft/onnxruntime#10111), so such a file answers rows one by one where that shows.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from distill.training.calibrate import Calibration, fit_temperature
+from distill.training.exported import Matrix, answer_alone, answer_mixed, open_exported
+from distill.training.processor import int8_flags, saturates
+from distill.training.served_graph import (
+    look_up_in_int8,
+    nodes_of_spots,
+    set_temperature,
+    weights_by_operator,
+    without_stale_shapes,
+)
+from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, Manifest, Precision
+from student.tokens import TokenIds
+
+FLIP_LIMIT = 0.005  # of all judged rows
+SLICE_FLIP_LIMIT = 0.01  # of each slice's
+LEAST_SLICE_ROWS = 100  # of fewer a single flip is above the limit, whatever the student
+PADDING_LIMIT = 1e-3  # of a probability, a row alone against the same row in a batch
+LEAST_SAVING = 0.2  # of the file's bytes; less is not worth another artifact
+PADDED_ROWS = 256  # looked at for what padding does
+PRODUCTS = ("MatMul", "Gemm")
+BLOCK = 32  # weights that share a scale
+INT8_PRODUCTS = 4  # accuracy_level of MatMulNBits: activations in INT8 too, a scale a block
+
+_NO_PRODUCTS = (
+    "nearly all of its weights are looked up, not multiplied: INT8 products would change its answers and make"
+    " nothing faster"
+)
+
+QUANTIZED = (Precision.INT8_WEIGHTS, Precision.INT8_DYNAMIC)  # in the order in which they are judged
+
+
+class Obstacle(StrEnum):
+    """Why there is no such artifact."""
+
+    QUANTIZER_FAILED = "quantizer_failed"
+    NO_PRODUCTS = "no_products"  # dynamic INT8 has nothing to make faster
+    NOT_SMALLER = "not_smaller"
+    FLIPS = "flips"  # overall
+    SLICE_FLIPS = "slice_flips"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRows:
+    """Rows that answers are compared on, and that tell the temperature where they are `calibrating`."""
+
+    token_ids: Sequence[TokenIds]
+    targets: Matrix  # the teacher's probabilities [rows, classes]
+    calibrating: NDArray[np.bool_]  # [rows]: neither trained the student nor chose it
+    slices: Sequence[Sequence[str]]  # of each row
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Rows whose class changed from FP32 to INT8; `by_slice` has the slices of LEAST_SLICE_ROWS rows or more."""
+
+    rows: int
+    flipped: int
+    by_slice: Mapping[str, tuple[int, int]]  # flipped, rows
+
+    @property
+    def rate(self) -> float:
+        return self.flipped / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """A row alone against the same row padded among others."""
+
+    flips: int
+    rows: int
+    largest: float  # change of a probability
+
+    @property
+    def holds(self) -> bool:
+        return self.flips == 0 and self.largest <= PADDING_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedArtifact:
+    """A usable file in its folder, with a tokenizer beside it; not yet sealed, not yet judged by the gate."""
+
+    precision: Precision
+    folder: Path
+    calibration: Calibration
+    flips: Flips
+    padding: Padding
+    bytes: int
+    from_bytes: int
+    processor: tuple[str, ...]  # INT8 instructions of the machine that judged it
+
+    @property
+    def max_batch(self) -> int | None:
+        """Rows that may share a run; None: as many as fit."""
+        return None if self.padding.holds else 1
+
+
+@dataclass(frozen=True, slots=True)
+class NotUsable:
+    """Why a precision has no artifact, in a sentence."""
+
+    precision: Precision
+    obstacle: Obstacle
+    reason: str
+
+
+def quantized(artifact: Path, folder: Path, judged: JudgedRows) -> tuple[QuantizedArtifact | NotUsable, ...]:
+    """One outcome for each of QUANTIZED: the FP32 `artifact` gets a folder a precision below `folder`.
+
+    Called again after it was killed it begins anew, and makes the same files. Rows cost the student's time on one
+    thread four times over; a thousand do.
+    """
+    reference, _ = answer_alone(open_exported(artifact / MODEL_FILE), judged.token_ids)
+    return tuple(_made(one, artifact, folder / one, judged, reference) for one in QUANTIZED)
+
+
+def quantized_manifest(source: Manifest, source_digest: str, made: QuantizedArtifact) -> Manifest:
+    """The manifest of the quantized file before it is timed, judged and sealed."""
+    lineage = source.lineage.model_copy(update={"quantized_from": source_digest})
+    return source.model_copy(
+        update={
+            "precision": made.precision,
+            "max_batch": made.max_batch,
+            "temperature": made.calibration.temperature,
+            "calibration": f"{made.calibration.outcome} on {made.calibration.rows} rows",
+            "quantization": record_of(made),
+            "lineage": lineage,
+            "files": {},
+        }
+    )
+
+
+def record_of(made: QuantizedArtifact) -> dict[str, object]:
+    """What was measured, as JSON."""
+    return {
+        "rows": made.flips.rows,
+        "flip_rate": made.flips.rate,
+        "flips_by_slice": {name: list(pair) for name, pair in made.flips.by_slice.items()},
+        "padding": asdict(made.padding),
+        "bytes": made.bytes,
+        "from_bytes": made.from_bytes,
+        "processor": list(made.processor),
+    }
+
+
+def _made(
+    precision: Precision, artifact: Path, folder: Path, judged: JudgedRows, reference: Matrix
+) -> QuantizedArtifact | NotUsable:
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
+    source, target = artifact / MODEL_FILE, folder / MODEL_FILE
+    try:
+        with _quiet_quantizer():
+            obstacle = _write(precision, source, target)
+    except Exception as error:  # the quantizers share no base but this
+        obstacle = NotUsable(precision, Obstacle.QUANTIZER_FAILED, f"ONNX Runtime's quantizer: {error}")
+    if obstacle is None:
+        shutil.copyfile(artifact / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+        found = _judged(precision, source, folder, judged, reference)
+        obstacle = obstacle_of(found)
+        if obstacle is None:
+            return found
+    shutil.rmtree(folder)
+    return obstacle
+
+
+def _write(precision: Precision, source: Path, target: Path) -> NotUsable | None:
+    """Quantize the file. None, or why that is not worth it."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        ready = Path(scratch) / "ready.onnx"
+        # symbolic shape inference fails on graphs of the dynamo exporter
+        quant_pre_process(source, ready, skip_symbolic_shape=True)
+        model = without_stale_shapes(onnx.load(ready))
+        looked_up = weights_by_operator(model, ("Gather",))
+        if precision is Precision.INT8_DYNAMIC and weights_by_operator(model, PRODUCTS) < looked_up / 10:
+            return NotUsable(precision, Obstacle.NO_PRODUCTS, _NO_PRODUCTS)
+        # tables first: MatMulNBits has lookups in four bits alone
+        _quantize_products(precision, look_up_in_int8(model), target)
+    return None
+
+
+def _quantize_products(precision: Precision, model: onnx.ModelProto, target: Path) -> None:
+    spots = nodes_of_spots(model)
+    if precision is Precision.INT8_WEIGHTS:
+        quantizer = MatMulNBitsQuantizer(
+            model, bits=8, block_size=BLOCK, accuracy_level=INT8_PRODUCTS, nodes_to_exclude=spots
+        )
+        quantizer.process()
+        onnx.save(quantizer.model.model, target)
+        return
+    quantize_dynamic(
+        model,
+        target,
+        op_types_to_quantize=list(PRODUCTS),
+        per_channel=True,
+        reduce_range=saturates(int8_flags()),
+        nodes_to_exclude=spots,
+    )
+
+
+def _judged(
+    precision: Precision, source: Path, folder: Path, judged: JudgedRows, reference: Matrix
+) -> QuantizedArtifact:
+    """Give the file a temperature of its own and compare its answers."""
+    path = folder / MODEL_FILE
+    alone, _ = answer_alone(open_exported(path), judged.token_ids)
+    calibration = fit_temperature(alone[judged.calibrating], judged.targets[judged.calibrating])
+    onnx.save(set_temperature(onnx.load(path), calibration.temperature), path)
+    return QuantizedArtifact(
+        precision,
+        folder,
+        calibration,
+        flips_between(reference, alone, judged.slices),
+        _padding(path, judged.token_ids),
+        path.stat().st_size,
+        source.stat().st_size,
+        int8_flags(),
+    )
+
+
+def _padding(path: Path, token_ids: Sequence[TokenIds]) -> Padding:
+    session = open_exported(path)
+    spread = np.unique(np.linspace(0, len(token_ids) - 1, min(len(token_ids), PADDED_ROWS)).astype(int))
+    rows = [token_ids[row] for row in spread]
+    (logits, alone), (mixed, padded) = answer_alone(session, rows), answer_mixed(session, rows)
+    flips = int((logits.argmax(axis=1) != mixed.argmax(axis=1)).sum())
+    return Padding(flips, len(rows), float(np.abs(alone - padded).max(initial=0.0)))
+
+
+def flips_between(before: Matrix, after: Matrix, slices: Sequence[Sequence[str]]) -> Flips:
+    """Changed classes between two students' logits [rows, classes], overall and slice by slice."""
+    changed = before.argmax(axis=1) != after.argmax(axis=1)
+    members: dict[str, list[int]] = {}
+    for row, names in enumerate(slices):
+        for name in names:
+            members.setdefault(name, []).append(row)
+    by_slice = {
+        name: (int(changed[rows].sum()), len(rows))
+        for name, rows in sorted(members.items())
+        if len(rows) >= LEAST_SLICE_ROWS
+    }
+    return Flips(len(changed), int(changed.sum()), by_slice)
+
+
+def obstacle_of(made: QuantizedArtifact) -> NotUsable | None:
+    """What makes the file unusable, if anything does."""
+    if made.bytes > (1 - LEAST_SAVING) * made.from_bytes:
+        reason = f"{made.bytes} bytes of {made.from_bytes}: it saves less than {LEAST_SAVING:.0%}"
+        return NotUsable(made.precision, Obstacle.NOT_SMALLER, reason)
+    if made.flips.rate > FLIP_LIMIT:
+        reason = (
+            f"{made.flips.flipped} of {made.flips.rows} answers are another class than in FP32"
+            f" ({made.flips.rate:.2%}; the limit is {FLIP_LIMIT:.1%}); FP32 is not affected"
+        )
+        return NotUsable(made.precision, Obstacle.FLIPS, reason)
+    worst = max(made.flips.by_slice.items(), key=lambda entry: entry[1][0] / entry[1][1], default=None)
+    if worst and worst[1][0] / worst[1][1] > SLICE_FLIP_LIMIT:
+        name, (flipped, rows) = worst
+        reason = (
+            f"{flipped} of {rows} answers of {name} are another class than in FP32"
+            f" ({flipped / rows:.2%}; the limit is {SLICE_FLIP_LIMIT:.0%}); FP32 is not affected"
+        )
+        return NotUsable(made.precision, Obstacle.SLICE_FLIPS, reason)
+    return None
+
+
+@contextmanager
+def _quiet_quantizer() -> Iterator[None]:
+    """Hide notes of the quantizer that go to the root logger: on operators that it leaves alone, by design."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
