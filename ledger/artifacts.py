@@ -133,7 +133,7 @@ class Lineage(Part):
 class Manifest(Part):
     format: Literal[1] = 1
     task: str
-    kind: str  # static, transformer
+    kind: str  # linear, static, frozen, transformer, custom
     precision: Precision = Precision.FP32
     max_batch: int | None = None  # rows that may share a run, where more would change answers
     classes: tuple[str, ...]

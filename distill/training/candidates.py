@@ -16,7 +16,7 @@ from distill.training.encode import load_tokenizer, save_tokenizer, tokenizer_fi
 from distill.training.encoded_rows import encoded
 from distill.training.finish import calibrate_and_export
 from distill.training.losses import UNKNOWN_NOISE, choose_temperature
-from distill.training.pace import Pace, pace_of
+from distill.training.pace import Pace, measured_pace, pace_of
 from distill.training.predict import predict_logits
 from distill.training.rungs import train_rung, untrained
 from distill.training.settings import TrainSettings
@@ -162,8 +162,10 @@ def _warm(prepared: Prepared, folder: Path, incumbent: Incumbent | None) -> nn.M
 def _trained(
     prepared: Prepared, student: nn.Module, settings: TrainSettings, folder: Path, say: Say
 ) -> Fitted:
-    told = _told(say, prepared.section.kind)
-    trained = train_rung(student, prepared.train, prepared.dev, settings, folder, told)
+    kind = prepared.section.kind
+    # the other two are done in seconds once they begin
+    pace = measured_pace(student, prepared.train, settings) if kind not in ("linear", "frozen") else None
+    trained = train_rung(student, prepared.train, prepared.dev, settings, folder, _told(say, kind), pace)
     if isinstance(trained, Untrainable):
         raise CannotTrain(trained.reason)
     return replace(trained, student=student)

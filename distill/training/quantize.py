@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnxruntime.quantization import quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from distill.training.calibrate import Calibration, fit_temperature
 from distill.training.exported import Matrix, answer_alone, answer_mixed, open_exported
+from distill.training.judged_rows import JudgedRows
 from distill.training.processor import int8_flags, saturates
 from distill.training.served_graph import (
     look_up_in_int8,
@@ -60,16 +60,6 @@ class Obstacle(StrEnum):
     NOT_SMALLER = "not_smaller"
     FLIPS = "flips"  # overall
     SLICE_FLIPS = "slice_flips"
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedRows:
-    """Rows that answers are compared on, and that tell the temperature where they are `calibrating`."""
-
-    token_ids: Sequence[TokenIds]
-    targets: Matrix  # the teacher's probabilities [rows, classes]
-    calibrating: NDArray[np.bool_]  # [rows]: neither trained the student nor chose it
-    slices: Sequence[Sequence[str]]  # of each row
 
 
 @dataclass(frozen=True, slots=True)

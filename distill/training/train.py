@@ -3,7 +3,6 @@
 On the processor, for one seed and one thread count (another count adds in another order).
 """
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -174,6 +173,7 @@ def _run(student: nn.Module, course: Course, progress: Progress | None, resumed:
             "seconds": trainer.spent(),
         }
         checkpoints.write_json(course.folder / FITTED_FILE, document)
+        checkpoints.forget_best_before(course.folder, best_of(history_of(trainer.state)))
         for checkpoint in course.folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
     PartialState().wait_for_everyone()
@@ -185,7 +185,7 @@ def _is_over(checkpoint: Path, course: Course) -> bool:
 
 
 def _fitted(student: nn.Module, course: Course, first: dict[str, torch.Tensor]) -> Fitted:
-    document = json.loads((course.folder / FITTED_FILE).read_text())
+    document = checkpoints.read_json(course.folder / FITTED_FILE)
     history = [Evaluation(**one) for one in document["history"]]
     best_step = best_of(history)
     student.load_state_dict(first, strict=False)

@@ -168,11 +168,9 @@ class StudentTrainer(Trainer):
         fidelity = float((logits.argmax(axis=1) == teacher.argmax(axis=1)).mean())
         found = Evaluation(self.state.global_step, float(np.mean(self.step_losses)), nll, fidelity)
         self.step_losses.clear()
-        if self.args.process_index == 0 and nll < min(
-            (one.dev_nll for one in history_of(self.state)), default=math.inf
-        ):
-            checkpoints.save_best(course.folder, found.step, self.learner.student)
         self.state.log_history.append(asdict(found))
+        if self.args.process_index == 0 and best_of(history_of(self.state)) == found.step:
+            checkpoints.save_best(course.folder, found.step, self.learner.student)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, asdict(found))
         return {}
 
@@ -252,8 +250,9 @@ def history_of(state: TrainerState) -> list[Evaluation]:
 
 
 def best_of(history: Sequence[Evaluation]) -> int:
-    """The step of the evaluation with the best likelihood, the first one on a tie; 0 without any."""
-    return min(history, key=lambda one: one.dev_nll).step if history else 0
+    """The step of the evaluation with the best likelihood, the first one on a tie; 0 where none is a number."""
+    numbers = [one for one in history if math.isfinite(one.dev_nll)]
+    return min(numbers, key=lambda one: one.dev_nll).step if numbers else 0
 
 
 def has_converged(history: Sequence[Evaluation], course: Course) -> bool:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from distill.split import Split
 from distill.training.encode import load_tokenizer, save_tokenizer, tokenizer_file
 from distill.training.export import export_placed
 from distill.training.exported import answer_alone, open_exported
+from distill.training.judged_rows import MOST_ROWS, JudgedRows, judged_rows
 from distill.training.pooled_student import PooledStudent
 from distill.training.predict import predict_pooled
 from distill.training.processor import int8_flags, saturates
 from distill.training.quantize import (
     Flips,
-    JudgedRows,
     NotUsable,
     Obstacle,
     QuantizedArtifact,
@@ -34,7 +35,8 @@ from ledger.artifacts import MODEL_FILE, Manifest, Precision, seal
 from ledger.configuration import StudentSection
 from student.session import Student
 from tests.artifacts import plain_manifest
-from tests.distill.encoders import build_rows, write_encoder
+from tests.distill.encoders import VOCABULARY, build_rows, write_encoder
+from tests.distill.training.test_candidates import build_row
 
 ROWS = build_rows(1000, 240)
 JUDGED = JudgedRows(
@@ -189,6 +191,16 @@ def test_flips_are_counted_by_slice() -> None:
     flips = flips_between(before, after, [("a",) if row < 120 else ("b",) for row in range(150)])
     assert (flips.flipped, flips.rows, dict(flips.by_slice)) == (3, 150, {"a": (3, 120)})
     assert replace(flips, rows=0, flipped=0).rate == 0.0
+
+
+def test_both_kinds_of_held_out_rows_are_judged_and_one_kind_calibrates(transformer: Path) -> None:
+    """With few of one kind there is room for more of the other, and the ids are those of serving."""
+    rows = [build_row(number) for number in range(MOST_ROWS + 500)]
+    judged = judged_rows(Split((), (), tuple(rows[:300]), tuple(rows[300:])), transformer, 16)
+    assert (len(judged.token_ids), int(judged.calibrating.sum())) == (MOST_ROWS, MOST_ROWS - 300)
+    assert judged.targets.shape == (MOST_ROWS, 2)
+    assert judged.slices[0] == rows[300].slices
+    assert judged.token_ids[0][0] == VOCABULARY["[CLS]"]
 
 
 def test_a_processor_without_eight_bit_products_saturates() -> None:
