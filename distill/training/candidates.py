@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from distill.context import CannotDistil
 from distill.curation.rows import Row
 from distill.curation.split import Split
 from distill.training.calibrate import Calibration
@@ -33,10 +34,6 @@ THREADS = 2
 SEED = 0
 
 Say = Callable[[str, float], None]  # phase, share done
-
-
-class CannotTrain(Exception):
-    """The rows are such that no student can learn from them; the message says why and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ def fit_candidate(
     incumbent: Incumbent | None = None,
     teacher_noise: float = UNKNOWN_NOISE,
 ) -> FittedCandidate:
-    """Train the candidate on the split's rows and write its files into `folder`. Raises ParityBroken, CannotTrain.
+    """Train the candidate on the split's rows and write its files into `folder`. Raises ParityBroken, CannotDistil.
 
     Training itself is kept beside the folder, so that a killed one goes on.
     """
@@ -122,6 +119,19 @@ def fit_candidate(
     exported = calibrate_and_export(trained.student, prepared.tokenizer, *rows, folder, SEED)
     tried = tried_on(section.kind, trained, prepared.dev, split.dev)
     return FittedCandidate(trained, exported.calibration, exported.parity, THREADS, SEED, tried, start)
+
+
+def baseline(section: CandidateSection, split: Split, classes: Sequence[str]) -> Tried:
+    """What TF-IDF over the candidate's tokens does on the dev rows: told whether or not it is a candidate itself.
+
+    Raises CannotDistil.
+    """
+    linear = section.model_copy(update={"kind": "linear", "layers": (), "factory": None})
+    prepared = prepare_candidate(linear, split, classes)
+    trained = train_rung(prepared.student, prepared.train, prepared.dev, prepared.settings, Path())
+    if isinstance(trained, Untrainable):
+        raise CannotDistil(trained.reason)
+    return tried_on(linear.kind, trained, prepared.dev, split.dev)
 
 
 def tried_on(rung: str, trained: Fitted, dev: TrainingRows, rows: Sequence[Row]) -> Tried:
@@ -167,7 +177,7 @@ def _trained(
     pace = measured_pace(student, prepared.train, settings) if kind not in ("linear", "frozen") else None
     trained = train_rung(student, prepared.train, prepared.dev, settings, folder, _told(say, kind), pace)
     if isinstance(trained, Untrainable):
-        raise CannotTrain(trained.reason)
+        raise CannotDistil(trained.reason)
     return replace(trained, student=student)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.split import Split
+from distill.curation.split import Split
 from distill.training.training_rows import Matrix
 from ledger.artifacts import TOKENIZER_FILE
 from student.tokens import TokenIds, head_first, load_tokenizer

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from distill.training.checkpoints import weights_digest
+from distill.training.course import Evaluation, Progress
 from distill.training.custom_student import custom_student
 from distill.training.frozen_student import cached, frozen_student
 from distill.training.linear_student import LinearStudent, fit_linear
@@ -14,7 +15,6 @@ from distill.training.predict import predict_logits
 from distill.training.settings import TrainSettings
 from distill.training.static_student import StaticStudent, cached_token_table, token_table
 from distill.training.train import Fitted, StopReason, train
-from distill.training.trainer import Evaluation, Progress
 from distill.training.training_rows import TrainingRows
 from distill.training.transformer_student import TransformerStudent, load_encoder, transformer_student
 from distill.training.untrainable import Untrainable, untrainable

@@ -16,21 +16,10 @@ from torch import nn
 from transformers import TrainerState
 
 from distill.training import checkpoints
+from distill.training.course import Course, Evaluation, Progress, best_of, cut_of, has_converged, history_of
 from distill.training.optimize import optimisation
 from distill.training.settings import TrainSettings
-from distill.training.trainer import (
-    SPENT_FILE,
-    STATE_FILE,
-    Course,
-    Evaluation,
-    Learner,
-    Progress,
-    StudentTrainer,
-    best_of,
-    cut_of,
-    has_converged,
-    history_of,
-)
+from distill.training.trainer import SPENT_FILE, STATE_FILE, Learner, StudentTrainer
 from distill.training.training_rows import TrainingRows, steps_per_epoch
 from distill.training.untrainable import Untrainable, untrainable
 

@@ -7,8 +7,7 @@ rows however many there are. Deterministic on the processor for one seed and one
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,41 +22,16 @@ from transformers.trainer_callback import PrinterCallback
 
 from distill.training import checkpoints
 from distill.training.calibrate import fit_temperature
+from distill.training.course import Course, Evaluation, Progress, best_of, cut_of, has_converged, history_of
 from distill.training.losses import feature_losses, row_losses
 from distill.training.optimize import Optimisation
 from distill.training.pooled_student import PooledStudent
 from distill.training.predict import predict_logits
-from distill.training.settings import TrainSettings
-from distill.training.training_rows import Batch, Batches, TrainingRows, collate, targets_of
+from distill.training.training_rows import Batch, Batches, collate, targets_of
 
 SPENT_FILE = "spent.json"  # of a checkpoint: seconds so far, and the losses since the last evaluation
 STATE_FILE = "trainer_state.json"
 _SMALLEST = 1e-12  # sum of weights: a batch may be of rows without any
-
-Progress = Callable[[int, int, float], None]  # step, steps, nats of the dev rows
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One look at the dev rows: nats after temperature scaling, and agreement with the teacher."""
-
-    step: int
-    train_loss: float
-    dev_nll: float
-    dev_fidelity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What is to be trained on what, for how many steps, and where it is kept."""
-
-    train_rows: TrainingRows
-    dev_rows: TrainingRows
-    settings: TrainSettings
-    steps: int  # of the schedule
-    every: int  # steps between two evaluations
-    folder: Path
-    deadline: float  # of time.monotonic(); after it the next evaluation is the last
 
 
 class Learner(nn.Module):
@@ -242,29 +216,6 @@ class Flow(TrainerCallback):
         if has_converged(history, course):
             control.should_training_stop = True
         return control
-
-
-def history_of(state: TrainerState) -> list[Evaluation]:
-    entries: list[dict[str, Any]] = state.log_history
-    return [Evaluation(**entry) for entry in entries]
-
-
-def best_of(history: Sequence[Evaluation]) -> int:
-    """The step of the evaluation with the best likelihood, the first one on a tie; 0 where none is a number."""
-    numbers = [one for one in history if math.isfinite(one.dev_nll)]
-    return min(numbers, key=lambda one: one.dev_nll).step if numbers else 0
-
-
-def has_converged(history: Sequence[Evaluation], course: Course) -> bool:
-    if not history:
-        return False
-    return history[-1].step - best_of(history) >= course.settings.patience * course.every
-
-
-def cut_of(folder: Path) -> int | None:
-    """The step at which this run's time was up, if it ever was."""
-    path = folder / checkpoints.CUT_FILE
-    return int(checkpoints.read_json(path)["step"]) if path.is_file() else None
 
 
 def _arguments(course: Course) -> TrainingArguments:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.split import Split
+from distill.curation.split import Split
 from distill.training.encode import load_tokenizer, save_tokenizer, tokenizer_file
 from distill.training.export import export_placed
 from distill.training.exported import answer_alone, open_exported
@@ -16,14 +16,14 @@ from distill.training.judged_rows import MOST_ROWS, JudgedRows, judged_rows
 from distill.training.pooled_student import PooledStudent
 from distill.training.predict import predict_pooled
 from distill.training.processor import int8_flags, saturates
-from distill.training.quantize import (
+from distill.training.quantize import quantized
+from distill.training.quantized import (
     Flips,
     NotUsable,
     Obstacle,
     QuantizedArtifact,
     flips_between,
     obstacle_of,
-    quantized,
     quantized_manifest,
 )
 from distill.training.settings import TrainSettings

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from distill.training.course import Progress
 from distill.training.predict import predict_logits
 from distill.training.settings import TrainSettings
 from distill.training.static_student import StaticStudent
 from distill.training.train import Fitted, StopReason, train
-from distill.training.trainer import Progress
 from distill.training.training_rows import TrainingRows
 from tests.distill.encoders import VOCABULARY, build_rows
 
