@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,23 +11,26 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
 from distill.training.encode import TokenIds, padded
+from distill.training.exported import (
+    INPUT_NAMES,
+    OUTPUT_NAMES,
+    SPOTS_NAME,
+    Matrix,
+    answer,
+    answer_alone,
+    mixed_batches,
+    open_exported,
+)
 from distill.training.pooled_student import PooledStudent
 from distill.training.spot_map import SpotMap
 
-INPUT_NAMES = ("input_ids", "attention_mask")
-OUTPUT_NAMES = ("logits", "probs")
-SPOTS_NAME = "spots"  # beside them, of a student with a map of its embedding
 OPSET = 20
 LOGIT_LIMIT = 1e-4  # exported against trained
 BATCH_LIMIT = 1e-5  # a row alone against the same row padded among others
-_BATCH_ROWS = 32
-
-Matrix = NDArray[np.float32]
 
 
 class ParityBroken(Exception):
@@ -108,13 +110,13 @@ def _export(graph: nn.Module, path: Path, outputs: Sequence[str]) -> None:
 
 def check_parity(student: nn.Module, temperature: float, path: Path, rows: Sequence[TokenIds]) -> Parity:
     """Compare names, shapes and values, rows alone and padded in batches. Raises ParityBroken."""
-    session = _open(path)
+    session = open_exported(path)
     _check_names(session)
     graph = ServedStudent(student, temperature).eval()
-    batches = _mixed_batches(rows)
+    batches = [[rows[row] for row in batch] for batch in mixed_batches(rows)]
     trained = [_trained(graph, batch) for batch in batches]
-    exported = [_exported(session, batch) for batch in batches]
-    alone = np.concatenate([_exported(session, [row])[0] for batch in batches for row in batch])
+    exported = [answer(session, batch) for batch in batches]
+    alone, _ = answer_alone(session, [row for batch in batches for row in batch])
     _check_shapes(trained, exported)
     logits, served = (np.concatenate([answer[0] for answer in answers]) for answers in (trained, exported))
     parity = Parity(
@@ -173,20 +175,6 @@ def _trained(graph: ServedStudent, rows: Sequence[TokenIds]) -> tuple[Matrix, Ma
     return logits.numpy(), probabilities.numpy()
 
 
-def _exported(session: onnxruntime.InferenceSession, rows: Sequence[TokenIds]) -> tuple[Matrix, Matrix]:
-    tensors = padded(rows)
-    inputs = {name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, tensors, strict=True)}
-    logits, probabilities = session.run(list(OUTPUT_NAMES), inputs)
-    return logits, probabilities
-
-
-def _mixed_batches(rows: Sequence[TokenIds]) -> list[Sequence[TokenIds]]:
-    """Batches of _BATCH_ROWS at most, each with short and long rows, so that padding is tested."""
-    by_length = sorted(rows, key=len)
-    count = math.ceil(len(rows) / _BATCH_ROWS)
-    return [by_length[start::count] for start in range(count)]
-
-
 def _largest(differences: Matrix) -> float:
     return float(np.abs(differences).max())
 
@@ -196,12 +184,6 @@ def _argmax_agreement(trained: Matrix, exported: Matrix) -> float:
     decided = top_two[:, 1] - top_two[:, 0] > LOGIT_LIMIT
     agrees = trained.argmax(axis=1) == exported.argmax(axis=1)
     return float(agrees[decided].mean()) if decided.any() else 1.0
-
-
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

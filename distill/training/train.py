@@ -1,29 +1,31 @@
-"""The training loop: one student, the teacher's soft answers, early stopping on held-out likelihood.
+"""Train one student in a folder: killed at any step and called again, it ends with the same weights.
 
-Deterministic on the processor for one seed and one thread count (another count adds in another order).
+On the processor, for one seed and one thread count (another count adds in another order).
 """
 
-import math
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from accelerate import PartialState
+from torch import nn
+from transformers import TrainerState
 
-from distill.training.calibrate import fit_temperature
-from distill.training.encode import TokenIds, padded
-from distill.training.loss import distillation_loss
-from distill.training.pooled_student import PooledStudent
+from distill.training import checkpoints
+from distill.training.course import Course, Evaluation, Progress, best_of, cut_of, has_converged, history_of
+from distill.training.optimize import optimisation
+from distill.training.settings import TrainSettings
+from distill.training.trainer import SPENT_FILE, STATE_FILE, Learner, StudentTrainer
+from distill.training.training_rows import TrainingRows, steps_per_epoch
+from distill.training.untrainable import Untrainable, untrainable
 
-Progress = Callable[[int, int, float], None]  # step, steps, nats of the dev rows
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-
-_POOL_BATCHES = 8  # rows are sorted by length within this many batches: little padding, and still mixed
-_PREDICTION_BATCH = 64
+PLAN_FILE, FITTED_FILE = "plan.json", "fitted.json"
+BUDGET_SHARE = 0.9  # of the time for steps; evaluations take the rest
+SHORT_RUN_EVALUATIONS = 4  # of a run whose time ends within its first epoch
 
 
 class StopReason(StrEnum):
@@ -31,61 +33,47 @@ class StopReason(StrEnum):
 
     COMPLETED = "completed"  # every epoch was run
     CONVERGED = "converged"  # the dev likelihood did not improve for `patience` evaluations
-    BUDGET = "budget"  # the time was used up
+    BUDGET = "budget"  # the time was used up, or was known to suffice for fewer steps
     DIVERGED = "diverged"  # the loss stopped being a number
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRows:
-    """Encoded texts with the teacher's answers [n, classes] and one weight each [n]."""
+class Fitted:
+    """A student with the best weights seen, and how they were reached.
 
-    token_ids: tuple[TokenIds, ...]
-    teacher_probabilities: NDArray[np.float32]
-    weights: NDArray[np.float32]
+    The time decides over a run's bits in two places, and both are kept: `planned_steps` are fewer than those of all
+    epochs where the time was known not to suffice, and `cut_step` is where time was up nevertheless. A run that is
+    resumed takes both from its folder; another run of the same rows on another day may have others.
+    """
 
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """How to train; every field belongs into the student's lineage."""
-
-    learning_rate: float
-    epochs: int
-    batch_rows: int = 32
-    temperature: float = 2.0
-    head_rate_multiple: float = 1.0
-    weight_decay: float = 0.01  # of matrices; vectors and token tables have none
-    warmup_share: float = 0.06
-    clip_norm: float = 1.0
-    evaluations_per_epoch: int = 1
-    patience: int = 3
-    seed: int = 0
-    threads: int = 2
-    budget_seconds: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One look at the dev rows: nats after temperature scaling, and agreement with the teacher."""
-
-    step: int
-    train_loss: float
-    dev_nll: float
-    dev_fidelity: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedStudent:
-    """The best weights seen, which the module now holds, and how they were reached."""
-
-    state: dict[str, Tensor]
+    student: nn.Module
     history: tuple[Evaluation, ...]
     best_step: int
     stop: StopReason
-    seconds: float
+    planned_steps: int
+    all_steps: int
+    cut_step: int | None
+    resumed: int  # how often it was called again after it was killed
+    seconds: float  # all calls together, without what was lost
     threads: int
+    digest: str  # SHA-256 of the weights
+
+    @property
+    def best(self) -> Evaluation | None:
+        return next((one for one in self.history if one.step == self.best_step), None)
+
+    def lineage(self) -> dict[str, object]:
+        """What a reader needs in order to make these weights again, as JSON."""
+        return {
+            "stop": self.stop,
+            "best_step": self.best_step,
+            "planned_steps": self.planned_steps,
+            "all_steps": self.all_steps,
+            "cut_step": self.cut_step,
+            "resumed": self.resumed,
+            "threads": self.threads,
+            "weights": self.digest,
+        }
 
 
 def train(
@@ -93,142 +81,138 @@ def train(
     train_rows: TrainingRows,
     dev_rows: TrainingRows,
     settings: TrainSettings,
+    folder: Path,
     progress: Progress | None = None,
-) -> TrainedStudent:
-    """Train `student` in place and leave the weights with the best dev likelihood in it."""
-    _seed(settings)
-    started = time.monotonic()
-    steps_per_epoch = math.ceil(len(train_rows) / settings.batch_rows)
-    total = steps_per_epoch * settings.epochs
-    every = max(1, steps_per_epoch // settings.evaluations_per_epoch)
-    optimizer, schedule = _optimizer(student, settings, total)
-    best_nll, best_step, best = math.inf, 0, _trained_weights(student)
-    history: list[Evaluation] = []
-    losses: list[float] = []
-    stop = StopReason.COMPLETED
-    for step, batch in enumerate(_batches(train_rows, settings), start=1):
-        losses.append(_step(student, batch, optimizer, settings))
-        schedule.step()
-        if not math.isfinite(losses[-1]):
-            stop = StopReason.DIVERGED
-            break
-        over_budget = time.monotonic() - started > settings.budget_seconds
-        if step % every and step != total and not over_budget:
-            continue
-        evaluation = _evaluate(student, dev_rows, step, losses)
-        history.append(evaluation)
-        losses.clear()
-        if progress:
-            progress(step, total, evaluation.dev_nll)
-        if evaluation.dev_nll < best_nll:
-            best_nll, best_step, best = evaluation.dev_nll, step, _trained_weights(student)
-        if over_budget and step != total:
-            stop = StopReason.BUDGET
-            break
-        if step - best_step >= settings.patience * every:
-            stop = StopReason.CONVERGED
-            break
-    student.load_state_dict(best, strict=False)
-    seconds = time.monotonic() - started
-    return TrainedStudent(student.state_dict(), tuple(history), best_step, stop, seconds, settings.threads)
+    seconds_per_step: float | None = None,
+) -> Fitted | Untrainable:
+    """Train `student` in place and leave the weights with the best dev likelihood in it.
 
-
-def predict_logits(student: nn.Module, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
-    """Logits [rows, classes] in the order of the rows, computed in batches of similar length."""
-    student.eval()
-    return _predicted(student, token_ids)
-
-
-def predict_pooled(student: PooledStudent, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
-    """Embeddings [rows, width], likewise."""
-    student.eval()
-    return _predicted(student.pooled, token_ids)
-
-
-def _predicted(answer: Callable[..., Tensor], token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
-    order = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
-    batches = [order[start : start + _PREDICTION_BATCH] for start in range(0, len(order), _PREDICTION_BATCH)]
-    with torch.inference_mode():
-        answers = [answer(*padded([token_ids[row] for row in batch])).numpy() for batch in batches]
-    in_batch_order = np.concatenate(answers).astype(np.float32)
-    return in_batch_order[np.argsort(order)]
-
-
-def _seed(settings: TrainSettings) -> None:
+    `seconds_per_step` are those of a timed trial: the run is then planned to fit its budget, its learning rate
+    included. Raises CheckpointNotSaved.
+    """
+    refusal = untrainable(train_rows, dev_rows)
+    if refusal is not None:
+        return refusal
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
+    first = checkpoints.learned(student)
+    course, resumed = _course(student, train_rows, dev_rows, settings, folder, seconds_per_step)
+    if not (folder / FITTED_FILE).is_file():
+        _run(student, course, progress, resumed)
+    return _fitted(student, course, first)
 
 
-def _step(
-    student: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, settings: TrainSettings
-) -> float:
-    input_ids, attention_mask, teacher_probabilities, weights = batch
-    student.train()
-    logits = student(input_ids, attention_mask)
-    loss = distillation_loss(logits, teacher_probabilities, settings.temperature, weights)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(student.parameters(), settings.clip_norm)
-    optimizer.step()
-    return loss.item()
+def _course(
+    student: nn.Module,
+    train_rows: TrainingRows,
+    dev_rows: TrainingRows,
+    settings: TrainSettings,
+    folder: Path,
+    seconds_per_step: float | None,
+) -> tuple[Course, int]:
+    """The run that the folder holds, or a new one, and how often it was resumed."""
+    ranks = PartialState(cpu=True)
+    an_epoch = steps_per_epoch(len(train_rows), settings.batch_rows)
+    if ranks.is_main_process:
+        run = {
+            "settings": repr(replace(settings, save_seconds=0.0)),
+            "train": train_rows.digest(),
+            "dev": dev_rows.digest(),
+            "first_weights": checkpoints.weights_digest(student),
+            "processes": str(ranks.num_processes),
+        }
+        checkpoints.prepare_folder(folder, run)
+        steps = _steps_in_budget(an_epoch * settings.epochs, settings, seconds_per_step)
+        plan = (
+            checkpoints.read_json(folder / PLAN_FILE)
+            if (folder / PLAN_FILE).is_file()
+            else {"steps": steps, "calls": 0}
+        )
+        checkpoints.write_json(folder / PLAN_FILE, {**plan, "calls": plan["calls"] + 1})
+    ranks.wait_for_everyone()
+    plan = checkpoints.read_json(folder / PLAN_FILE)
+    steps = plan["steps"]
+    every = max(1, min(an_epoch // settings.evaluations_per_epoch, -(-steps // SHORT_RUN_EVALUATIONS)))
+    deadline = time.monotonic() + settings.budget_seconds - _spent(folder)
+    return Course(train_rows, dev_rows, settings, steps, every, folder, deadline), plan["calls"] - 1
 
 
-def _evaluate(student: nn.Module, dev_rows: TrainingRows, step: int, losses: Sequence[float]) -> Evaluation:
-    logits = predict_logits(student, dev_rows.token_ids)
-    teacher = dev_rows.teacher_probabilities
-    # "refine, then calibrate": likelihood after scaling, since a temperature is fitted in any case
-    calibration = fit_temperature(logits, teacher, minimum_rows=1)
-    fidelity = float((logits.argmax(axis=1) == teacher.argmax(axis=1)).mean())
-    return Evaluation(step, float(np.mean(losses)), calibration.nll_after, fidelity)
+def _steps_in_budget(steps: int, settings: TrainSettings, seconds_per_step: float | None) -> int:
+    if seconds_per_step is None:
+        return steps
+    return max(1, min(steps, int(BUDGET_SHARE * settings.budget_seconds / seconds_per_step)))
 
 
-def _trained_weights(student: nn.Module) -> dict[str, Tensor]:
-    """Copies of what training changes; frozen tables are most of a small student."""
-    return {
-        name: weight.detach().clone() for name, weight in student.named_parameters() if weight.requires_grad
-    }
+def _run(student: nn.Module, course: Course, progress: Progress | None, resumed: int) -> None:
+    """From the newest checkpoint, if there is one, to the end; then say in FITTED_FILE how it went."""
+    learner = Learner(student, _feature_width(course.train_rows))
+    trainer = StudentTrainer(learner, course, optimisation(learner, course.settings, course.steps), progress)
+    newest = checkpoints.last_checkpoint(course.folder)
+    if newest is not None:
+        trainer.take_up(newest)
+    if newest is None or not _is_over(newest, course):
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    else:
+        trainer.state = TrainerState.load_from_json(str(newest / STATE_FILE))
+    if PartialState().is_main_process:
+        document = {
+            "history": [asdict(one) for one in history_of(trainer.state)],
+            "diverged": trainer.diverged,
+            "resumed": resumed,
+            "seconds": trainer.spent(),
+        }
+        checkpoints.write_json(course.folder / FITTED_FILE, document)
+        checkpoints.forget_best_before(course.folder, best_of(history_of(trainer.state)))
+        for checkpoint in course.folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    PartialState().wait_for_everyone()
 
 
-def _optimizer(
-    student: nn.Module, settings: TrainSettings, total: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    head_rate = settings.learning_rate * settings.head_rate_multiple
-    tables = {id(module.weight) for module in student.modules() if isinstance(module, nn.Embedding)}
-    groups = []
-    for name, weight in student.named_parameters():
-        if weight.requires_grad:
-            decays = weight.ndim > 1 and id(weight) not in tables
-            groups.append(
-                {
-                    "params": [weight],
-                    "lr": head_rate if name.startswith("head.") else settings.learning_rate,
-                    "weight_decay": settings.weight_decay if decays else 0.0,
-                }
-            )
-    # fused: one pass over a token table's gradient and moments, not a dozen
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    warmup = max(1, round(total * settings.warmup_share))
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (total - step) / max(1, total - warmup)))
+def _is_over(checkpoint: Path, course: Course) -> bool:
+    """Whether the run had ended when this was saved: one step more would be another run."""
+    return has_converged(history_of(TrainerState.load_from_json(str(checkpoint / STATE_FILE))), course)
+
+
+def _fitted(student: nn.Module, course: Course, first: dict[str, torch.Tensor]) -> Fitted:
+    document = checkpoints.read_json(course.folder / FITTED_FILE)
+    history = [Evaluation(**one) for one in document["history"]]
+    best_step = best_of(history)
+    student.load_state_dict(first, strict=False)
+    if best_step:
+        checkpoints.load_best(course.folder, best_step, student)
+    student.eval()
+    settings, cut = course.settings, cut_of(course.folder)
+    all_steps = settings.epochs * steps_per_epoch(len(course.train_rows), settings.batch_rows)
+    return Fitted(
+        student=student,
+        history=tuple(history),
+        best_step=best_step,
+        stop=_stop(document["diverged"], history, course, cut, all_steps),
+        planned_steps=course.steps,
+        all_steps=all_steps,
+        cut_step=cut,
+        resumed=document["resumed"],
+        seconds=document["seconds"],
+        threads=settings.threads,
+        digest=checkpoints.weights_digest(student),
     )
 
 
-def _batches(rows: TrainingRows, settings: TrainSettings) -> Iterator[Batch]:
-    shuffler = np.random.default_rng(settings.seed)
-    for _ in range(settings.epochs):
-        for places in _length_batches(rows.token_ids, settings.batch_rows, shuffler):
-            input_ids, attention_mask = padded([rows.token_ids[place] for place in places])
-            teacher = torch.from_numpy(rows.teacher_probabilities[places])
-            yield input_ids, attention_mask, teacher, torch.from_numpy(rows.weights[places])
+def _stop(
+    diverged: bool, history: Sequence[Evaluation], course: Course, cut: int | None, all_steps: int
+) -> StopReason:
+    if diverged:
+        return StopReason.DIVERGED
+    if has_converged(history, course) and history[-1].step != course.steps:
+        return StopReason.CONVERGED
+    return StopReason.BUDGET if cut is not None or course.steps < all_steps else StopReason.COMPLETED
 
 
-def _length_batches(
-    token_ids: Sequence[TokenIds], batch_rows: int, shuffler: np.random.Generator
-) -> Iterator[list[int]]:
-    order = shuffler.permutation(len(token_ids)).tolist()
-    batches: list[list[int]] = []
-    for start in range(0, len(order), batch_rows * _POOL_BATCHES):
-        pool = sorted(order[start : start + batch_rows * _POOL_BATCHES], key=lambda row: len(token_ids[row]))
-        batches += [pool[at : at + batch_rows] for at in range(0, len(pool), batch_rows)]
-    for number in shuffler.permutation(len(batches)):
-        yield batches[number]
+def _spent(folder: Path) -> float:
+    """Seconds of training that the newest checkpoint holds."""
+    newest = checkpoints.last_checkpoint(folder)
+    return float(checkpoints.read_json(newest / SPENT_FILE)["seconds"]) if newest else 0.0
+
+
+def _feature_width(rows: TrainingRows) -> int | None:
+    return None if rows.features is None else rows.features.shape[1]

@@ -22,7 +22,12 @@ class TransformerStudent(PooledStudent):
     def __init__(self, encoder: nn.Module, width: int, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(width, classes)
+        self.head: nn.Module = nn.Linear(width, classes)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the head alone trains."""
+        return not any(weight.requires_grad for weight in self.encoder.parameters())
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The mean of the text's token vectors."""
@@ -40,17 +45,16 @@ def load_encoder(encoder: str) -> nn.Module:
 
 
 def cut_layers(encoder: nn.Module, layers: Sequence[int]) -> None:
-    """Keep the named layers alone, in this order; without names, the first and the last. Changes `encoder`."""
+    """Keep the named layers alone, in this order; without names, the first and the last. Changes `encoder`.
+
+    All of them may be named: a small encoder is a student whole, and one for a domain may be as large as its teacher.
+    """
     config = _config(encoder)
-    kept = tuple(layers) or (0, config.num_hidden_layers - 1)
+    kept = tuple(layers) or tuple(sorted({0, config.num_hidden_layers - 1}))
     stack_name, stack = _layer_stack(encoder, config.num_hidden_layers)
     outside = [layer for layer in kept if not 0 <= layer < len(stack)]
     if outside:
         raise ValueError(f"layers {outside} do not exist: this encoder has 0 to {len(stack) - 1}")
-    if len(kept) >= len(stack):
-        raise ValueError(
-            f"layers {list(kept)} keep the encoder's whole depth of {len(stack)}; name fewer: a student costs less"
-        )
     encoder.set_submodule(stack_name, nn.ModuleList([stack[layer] for layer in kept]))
     config.num_hidden_layers = len(kept)
 
@@ -62,13 +66,24 @@ def transformer_student(encoder: nn.Module, layers: Sequence[int], classes: int)
     and a few thousand texts touch a small part of the vocabulary.
     """
     cut_layers(encoder, layers)
+    prepare_encoder(encoder)
+    embeddings: nn.Module = encoder.get_input_embeddings()  # type: ignore[operator]
+    embeddings.requires_grad_(False)
+    return TransformerStudent(encoder, width_of(encoder), classes)
+
+
+def prepare_encoder(encoder: nn.Module) -> None:
+    """Without dropout, and without the pooler that mean pooling does not read."""
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     _drop_pooler(encoder)
-    embeddings: nn.Module = encoder.get_input_embeddings()  # type: ignore[operator]
-    embeddings.requires_grad_(False)
-    return TransformerStudent(encoder, _config(encoder).hidden_size, classes)
+
+
+def width_of(encoder: nn.Module) -> int:
+    """Of a token's vector."""
+    width: int = _config(encoder).hidden_size
+    return width
 
 
 def _config(encoder: nn.Module) -> PretrainedConfig:

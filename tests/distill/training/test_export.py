@@ -11,8 +11,8 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from distill.training.export import ParityBroken, check_parity, export_student
+from distill.training.predict import predict_logits
 from distill.training.static_student import StaticStudent
-from distill.training.train import predict_logits
 from distill.training.transformer_student import load_encoder, transformer_student
 from tests.distill.encoders import VOCABULARY, build_rows, write_encoder
 

@@ -7,9 +7,9 @@ import onnxruntime
 import torch
 
 from distill.training.export import check_parity, export_placed
+from distill.training.predict import predict_pooled
 from distill.training.spot_map import ROWS, Matrix, SpotMap, evenly, fit_spot_map
 from distill.training.static_student import StaticStudent
-from distill.training.train import predict_pooled
 from ledger.spots import BAND_SHARES, BANDS, REGIONS
 from student.tokens import pad
 from tests.distill.encoders import VOCABULARY, build_rows
