@@ -25,8 +25,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the library is loaded
 
 from benchmarks import mlserver, packages
 from benchmarks.processor import machine_line, processor_seconds
-from distill.export import export_student
-from distill.transformer_student import load_encoder, transformer_student
+from distill.training.export import export_student
+from distill.training.transformer_student import load_encoder, transformer_student
 from examples.helpdesk.corpus import fetch_corpus, fetch_encoder, load_posts
 from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE
 from ledger.configuration import StudentSection
@@ -42,6 +42,7 @@ LAYERS = (0, 5)
 NAIVE_ROWS = 32  # of a batch that is padded to its longest row
 GROUP_INPUTS = 64  # as gateway.shadow sends them
 OUTSTANDING = 4
+OURS = "stillgate's student process"
 PATIENCE_SECONDS = 600.0
 
 _CONFIGURATION = """
@@ -70,7 +71,7 @@ class Way:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.student_throughput", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--seed", type=int, default=1)
@@ -91,7 +92,7 @@ def main() -> int:
             f"naive batches of {NAIVE_ROWS}": Way(
                 lambda texts: _in_batches(student, texts, NAIVE_ROWS), os.getpid()
             ),
-            "stillgate's student process": stack.enter_context(_ours(folder, tiny)),
+            OURS: stack.enter_context(_ours(folder, tiny)),
         }
         if not arguments.without_mlserver:
             _add_mlserver(ways, stack, folder, tiny, arguments.max_tokens)
@@ -123,7 +124,8 @@ def _measure(
 
 def _report(rates: Mapping[str, Sequence[tuple[float, float]]]) -> int:
     """Print the table; 1 if what it is held to does not hold."""
-    one, naive, ours, *_ = (statistics.median(rate[1] for rate in of) for of in rates.values())
+    naive = statistics.median(rate[1] for rate in rates[f"naive batches of {NAIVE_ROWS}"])
+    to_one, to_naive = _paired(rates, "one by one"), _paired(rates, f"naive batches of {NAIVE_ROWS}")
     print(f"\n{'':30}{'texts/s':>9}{'texts a processor s':>21}{'least':>8}{'most':>8}{'to naive':>10}")
     for name, of in rates.items():
         wall = statistics.median(rate[0] for rate in of)
@@ -132,13 +134,20 @@ def _report(rates: Mapping[str, Sequence[tuple[float, float]]]) -> int:
         print(
             f"{name:30}{wall:9.1f}{median:21.1f}{min(processor):8.1f}{max(processor):8.1f}{median / naive:9.2f}x"
         )
-    holds = ours >= 2 * naive and ours >= one
+    holds = to_naive >= 2 and to_one >= 1
     print(
-        f"\nours to naive {ours / naive:.2f} (at least 2), ours to one by one {ours / one:.2f} (at least 1;"
-        " ours includes its socket and its looks at the stages):"
+        f"\nours to naive {to_naive:.2f} (at least 2), ours to one by one {to_one:.2f} (at least 1;"
+        " ours includes its socket and its looks at the stages), medians of the rounds' ratios:"
         f" {'holds' if holds else 'DOES NOT HOLD'}"
     )
     return 0 if holds else 1
+
+
+def _paired(rates: Mapping[str, Sequence[tuple[float, float]]], baseline: str) -> float:
+    """Median over the rounds of our texts a processor second to those of a baseline in the same round."""
+    return statistics.median(
+        ours[1] / other[1] for ours, other in zip(rates[OURS], rates[baseline], strict=True)
+    )
 
 
 def _texts(cache: Path, count: int, seed: int) -> list[str]:

@@ -4,30 +4,41 @@ Every candidate is trained, up to and including the second, before the gate is o
 once: what is learned from one look never changes the next candidate.
 """
 
-import hashlib
 import logging
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.candidates import FittedCandidate, fit_candidate
-from distill.context import JobContext
-from distill.curation.rows import Row
+import orjson
+
+from distill.context import say_progress
 from distill.curation.split import Split
-from distill.gate import Judged, judge
-from distill.lock import Lock
-from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
-from ledger.clock import now_us
-from monitor.statistics import references_of
+from distill.gating.gate import judge
+from distill.gating.look import ALONE, Beside
+from distill.gating.looks import take_look
+from distill.gating.mix import inputs_per_day
+from distill.gating.terms import looks_of, terms_digest
+from distill.manifests import (
+    MadeFrom,
+    content_digest,
+    counts_of,
+    judged_manifest,
+    libraries,
+    unjudged_manifest,
+)
+from distill.stages import Finished, Stage
+from distill.training.candidates import SEED, THREADS, FittedCandidate, fit_candidate
+from ledger.artifacts import GateReport, publish, seal
+from ledger.configuration import CandidateSection
+from ledger.job_folders import AGREED_FILE
 from student.session import Student
 
 LEAST_TRAINED = 2  # a small candidate that passes still has a larger one beside it to be compared with
 TIMED_TEXTS = 100
-
-Say = Callable[[str, float], None]
+REPORT_FILE = "gate.report.json"
 
 log = logging.getLogger("distill.ladder")
 
@@ -41,145 +52,142 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
-    """A trained and exported candidate in its folder, loadable, not yet judged."""
+class Looked:
+    """What the gate said of one candidate, and on which rows it agreed with the teacher, by their digests."""
 
-    folder: Path
-    manifest: Manifest
-    digest: str
+    candidate: str
+    report: GateReport
+    agreed: Mapping[str, bool]
 
 
-def climb(
-    context: JobContext, split: Split, lock: Lock, parent: str | None, licence: Mapping[str, Any], say: Say
-) -> Published | None:
-    """Train, judge and publish the first candidate that passes; None when none does."""
-    sections = context.task.candidate
-    sealed: list[Sealed] = []
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """The student, if a candidate passed, and every look that was taken."""
+
+    published: Published | None
+    looks: tuple[Looked, ...]
+
+
+def climb(made_from: MadeFrom, beside: Beside = ALONE) -> Climbed:
+    """Train and judge, and publish the first candidate that passes."""
+    sections = made_from.context.task.candidate
+    trained: list[Finished] = []
+    looks: list[Looked] = []
     for place, section in enumerate(sections):
-        while len(sealed) < min(len(sections), max(LEAST_TRAINED, place + 1)):
-            sealed.append(_train(context, split, lock, parent, licence, say, len(sealed)))
-        say(f"gating {section.kind}", place / len(sections))
-        judged = _judge(context, sealed[place], split, lock)
-        if judged.report.outcome == "pass":
-            return _publish(context, sealed[place], judged)
-        log.info(
-            "%s: gate says %s: %s", section.kind, judged.report.outcome, "; ".join(judged.report.reasons)
-        )
-    return None
+        while len(trained) < min(len(sections), max(LEAST_TRAINED, place + 1)):
+            trained.append(_trained(made_from, len(trained)))
+        say_progress(f"gating {section.kind}", place / len(sections))
+        judged = _judged(made_from, place, trained[place], beside)
+        looks.append(_looked(judged))
+        if looks[-1].report.outcome == "pass":
+            return Climbed(_published(made_from, judged), tuple(looks))
+        said = "; ".join(looks[-1].report.reasons)
+        log.info("%s: gate says %s: %s", section.kind, looks[-1].report.outcome, said)
+    return Climbed(None, tuple(looks))
 
 
-def _train(
-    context: JobContext,
-    split: Split,
-    lock: Lock,
-    parent: str | None,
-    licence: Mapping[str, Any],
-    say: Say,
-    place: int,
-) -> Sealed:
+def _trained(made_from: MadeFrom, place: int) -> Finished:
+    context, split = made_from.context, made_from.split
     section = context.task.candidate[place]
-    folder = context.folder / f"{place + 1}-{section.kind}"
-    folder.mkdir(exist_ok=True)
-    fitted = fit_candidate(
-        section, split, context.task.classes, folder / "artifact", say, context.data_directory / "cache"
+    parts = {"train": split.train, "dev": split.dev, "calibration": split.calibration}
+    inputs = {
+        "candidate": section.model_dump(mode="json"),
+        "classes": list(context.task.classes),
+        "rows": {name: content_digest(rows) for name, rows in parts.items()},
+        "threads": THREADS,
+        "seed": SEED,
+        "libraries": libraries(),
+    }
+    return context.stage(
+        Stage.TRAIN, inputs, lambda folder: _fit(made_from, section, folder), _inside(place, section)
     )
-    manifest = Manifest(
-        task=context.task.name,
-        kind=section.kind,
-        classes=context.task.classes,
-        max_tokens=section.max_tokens,
-        temperature=fitted.calibration.temperature,
-        calibration=f"{fitted.calibration.outcome} on {fitted.calibration.rows} rows",
-        parity=fitted.parity,
-        milliseconds_per_answer=0.0,
-        gate=_unjudged(lock),
-        certificate=_uncertified(context),
-        lineage=_lineage(context, split, parent, fitted),
-        licence=dict(licence),
-        files={},
-    )
-    sealed = Sealed(folder / "artifact", manifest, seal(folder / "artifact", manifest))
-    return _timed(context, sealed, split)
 
 
-def _timed(context: JobContext, sealed: Sealed, split: Split) -> Sealed:
-    """Measure one answer's processor time, one at a time as a quiet deployment would ask."""
-    student = _load(context, sealed)
+def _fit(made_from: MadeFrom, section: CandidateSection, folder: Path) -> dict[str, Any]:
+    context, split = made_from.context, made_from.split
+    cache = context.data_directory / "cache"
+    fitted = fit_candidate(section, split, context.task.classes, folder / "artifact", say_progress, cache)
+    return _told(fitted) | {"rows": counts_of(split)}
+
+
+def _told(fitted: FittedCandidate) -> dict[str, Any]:
+    """What the manifest and a person want to know of the training."""
+    trained = fitted.trained
+    best = next((look for look in trained.history if look.step == trained.best_step), None)
+    return {
+        "stop": str(trained.stop),
+        "best_step": trained.best_step,
+        "dev_nll": best.dev_nll if best else None,
+        "dev_fidelity": best.dev_fidelity if best else None,
+        "training_seconds": round(trained.seconds, 1),
+        "calibration": asdict(fitted.calibration),
+        "parity": fitted.parity,
+    }
+
+
+def _judged(made_from: MadeFrom, place: int, trained: Finished, beside: Beside) -> Finished:
+    task = made_from.context.task
+    section = task.candidate[place]
+    inputs = {
+        "trained": trained.digest,
+        "lock": made_from.lock.digest,
+        "terms": terms_digest(task),
+        "parent": made_from.parent,
+        "labels": len(beside.labels),
+        "licence": dict(made_from.licence),
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        return _look(made_from, section, trained, folder, beside)
+
+    return made_from.context.stage(Stage.GATE, inputs, work, _inside(place, section))
+
+
+def _look(
+    made_from: MadeFrom, section: CandidateSection, trained: Finished, folder: Path, beside: Beside
+) -> dict[str, Any]:
+    """Judge the candidate once, and seal it with what was found."""
+    context, split, artifact = made_from.context, made_from.split, folder / "artifact"
+    looks = looks_of(context.task)
+    take_look(context.folder, made_from.lock, trained.folder.parent.name, looks)
+    shutil.rmtree(artifact, ignore_errors=True)  # of an attempt that was killed
+    shutil.copytree(trained.folder / "artifact", artifact)
+    manifest = unjudged_manifest(made_from, section, trained)
+    student = Student.load(artifact, seal(artifact, manifest), context.configuration.student)
+    milliseconds = _milliseconds(student, split)
+    rows = (*split.train, *split.dev, *split.calibration, *(entry.row for entry in split.gate))
+    judged = judge(student, split.gate, context.task, made_from.lock, looks, beside, inputs_per_day(rows))
+    (folder / REPORT_FILE).write_text(judged.report.model_dump_json(indent=2), encoding="utf-8")
+    (folder / AGREED_FILE).write_bytes(orjson.dumps(dict(judged.agreed)))
+    digest = seal(artifact, judged_manifest(made_from, manifest, judged, milliseconds))
+    return {
+        "outcome": judged.report.outcome,
+        "reasons": list(judged.report.reasons),
+        "slices": {verdict.slice: verdict.outcome for verdict in judged.report.verdicts},
+        "milliseconds_per_answer": milliseconds,
+        "manifest_digest": digest,
+    }
+
+
+def _milliseconds(student: Student, split: Split) -> float:
+    """Processor time of one answer, one at a time as a quiet deployment would ask."""
     texts = [row.text for row in (*split.dev, *split.calibration)[:TIMED_TEXTS]]
     started = time.process_time()
     for text in texts:
         student.answer([text])
-    milliseconds = (time.process_time() - started) * 1000 / max(1, len(texts))
-    manifest = sealed.manifest.model_copy(update={"milliseconds_per_answer": round(milliseconds, 4)})
-    return replace(sealed, manifest=manifest, digest=seal(sealed.folder, manifest))
+    return round((time.process_time() - started) * 1000 / max(1, len(texts)), 4)
 
 
-def _judge(context: JobContext, sealed: Sealed, split: Split, lock: Lock) -> Judged:
-    student = _load(context, sealed)
-    judged = judge(student, split.gate, context.task, lock, len(context.task.candidate))
-    report = judged.report.model_dump_json(indent=2)
-    (sealed.folder.parent / "gate.report.json").write_text(report, encoding="utf-8")
-    return judged
+def _looked(judged: Finished) -> Looked:
+    """From the stage's folder, whether it was judged now or by an earlier attempt."""
+    report = GateReport.model_validate_json((judged.folder / REPORT_FILE).read_bytes())
+    return Looked(judged.folder.parent.name, report, orjson.loads((judged.folder / AGREED_FILE).read_bytes()))
 
 
-def _publish(context: JobContext, sealed: Sealed, judged: Judged) -> Published:
-    manifest = sealed.manifest.model_copy(
-        update={
-            "gate": judged.report,
-            "certificate": judged.certificate,
-            "reference": references_of(judged.sums),
-        }
-    )
-    digest = seal(sealed.folder, manifest)
-    return Published(publish(sealed.folder, context.data_directory, digest), digest)
+def _published(made_from: MadeFrom, judged: Finished) -> Published:
+    digest = judged.gave["manifest_digest"]
+    return Published(publish(judged.folder / "artifact", made_from.context.data_directory, digest), digest)
 
 
-def _load(context: JobContext, sealed: Sealed) -> Student:
-    return Student.load(sealed.folder, sealed.digest, context.configuration.student)
-
-
-def _lineage(context: JobContext, split: Split, parent: str | None, fitted: FittedCandidate) -> Lineage:
-    job = context.job
-    assert job.id is not None
-    return Lineage(
-        job_id=job.id,
-        cause=job.cause,
-        alarm_id=job.alarm_id,
-        parent=parent,
-        teacher_epoch=context.task.teacher.version,
-        rows_digest=_rows_digest(split.train),
-        rows={
-            "train": len(split.train),
-            "dev": len(split.dev),
-            "calibration": len(split.calibration),
-            "gate": len(split.gate),
-        },
-        threads=fitted.threads,
-        seed=fitted.seed,
-        libraries={name: version(name) for name in ("torch", "transformers", "onnx", "onnxruntime", "numpy")},
-    )
-
-
-def _rows_digest(rows: Sequence[Row]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(f"{row.exchange_id}/{row.input_index} {row.digest}\n".encode())
-    return digest.hexdigest()
-
-
-def _unjudged(lock: Lock) -> GateReport:
-    return GateReport(
-        outcome="inconclusive", reasons=("not judged",), lock_digest=lock.digest, alpha=0.0, verdicts=()
-    )
-
-
-def _uncertified(context: JobContext) -> Certificate:
-    fallback = context.task.fallback
-    return Certificate(
-        max_disagreement=fallback.max_disagreement,
-        delta=fallback.delta,
-        teacher_epoch=context.task.teacher.version,
-        issued_at_us=now_us(),
-        slices={},
-        pairs={},
-    )
+def _inside(place: int, section: CandidateSection) -> str:
+    return f"{place + 1}-{section.kind}"

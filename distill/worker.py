@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from distill.register import RegistrationRefused, register_student
+from distill.registration.register import RegistrationRefused, register_student
 from ledger.artifacts import ArtifactError, artifact_folder, verify
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
@@ -67,7 +67,7 @@ class Worker:
                 log.warning("control file is busy, trying again: %s action=claim_failed", cause)
                 job = None
             if job is not None:
-                self._run_job(job)
+                self.run_job(job)
             else:
                 self._stop.wait(POLL_SECONDS)
         self._glance.close()
@@ -83,7 +83,8 @@ class Worker:
         self._said_at = time.monotonic()
         return job
 
-    def _run_job(self, job: JobRow) -> None:
+    def run_job(self, job: JobRow) -> None:
+        """Run a job that this worker has claimed, until it ends or the worker is told to stop."""
         assert job.id is not None
         if job.attempts > MAX_ATTEMPTS:
             reason = f"its worker died {MAX_ATTEMPTS} times while running it; see the worker's log"
@@ -140,27 +141,33 @@ class Worker:
                 job, JobStatus.FAILED, [reason, progress.last_words] if progress.last_words else [reason]
             )
         elif ending["outcome"] == "registered":
-            self._register(job, ending["artifact"], ending["manifest_digest"])
+            self._register(job, ending["artifact"], ending["manifest_digest"], ending.get("conclusion"))
         else:
-            self._finish(job, JobStatus.FAILED, ending["reasons"])
+            self._finish(job, JobStatus.FAILED, ending["reasons"], ending.get("conclusion"))
 
-    def _register(self, job: JobRow, artifact: str, digest: str) -> None:
+    def _register(self, job: JobRow, artifact: str, digest: str, conclusion: dict[str, Any] | None) -> None:
         assert job.id is not None
         try:
             manifest = verify(artifact_folder(self._data_directory, artifact), digest)
             with transaction(self._engine) as session:
-                if finish_job(session, job.id, self._name, JobStatus.SUCCEEDED, [], artifact):
+                if finish_job(session, job.id, self._name, JobStatus.SUCCEEDED, [], artifact, conclusion):
                     register_student(session, job, artifact, manifest, digest)
         except (ArtifactError, RegistrationRefused) as error:
             self._finish(job, JobStatus.FAILED, [str(error)])
         else:
             log.info("job %d registered %s action=student_registered", job.id, artifact)
 
-    def _finish(self, job: JobRow, status: JobStatus, reasons: list[str]) -> None:
+    def _finish(
+        self,
+        job: JobRow,
+        status: JobStatus,
+        reasons: list[str],
+        conclusion: dict[str, Any] | None = None,
+    ) -> None:
         assert job.id is not None
         log.warning("job %d %s: %s action=job_finished", job.id, status, "; ".join(reasons))
         with transaction(self._engine) as session:
-            finish_job(session, job.id, self._name, status, reasons)
+            finish_job(session, job.id, self._name, status, reasons, None, conclusion)
 
 
 def _read(process: "subprocess.Popen[str]", progress: Progress) -> None:

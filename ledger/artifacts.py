@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +18,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 MANIFEST = "manifest.json"
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
+WEIGHTS_FILE = "weights.safetensors"  # what training changed: the next student of this kind may start from it
 
 
 class ArtifactError(Exception):
     """The folder is not the artifact that was registered, or no artifact at all."""
+
+
+class Precision(StrEnum):
+    """Of a student's weights; each is an artifact of its own."""
+
+    FP32 = "fp32"
+    INT8_WEIGHTS = "int8-weights"  # products of rows stay each row's own
+    INT8_DYNAMIC = "int8-dynamic"  # a scale for the activations of a whole batch
 
 
 class Part(BaseModel):
@@ -40,12 +50,28 @@ class SliceVerdict(Part):
     reason: str
 
 
+class CriterionVerdict(Part):
+    """One row of the gate beside the fidelity of slices."""
+
+    criterion: str  # distill.gating.criterion.Criterion
+    name: str  # what of it: a slice, a kind of change, a tag, a pattern of traffic
+    outcome: Literal["pass", "fail", "inconclusive", "not_judged"]
+    decides: bool  # a row that does not is told, and stops nothing
+    count: int
+    value: float | None
+    low: float | None
+    high: float | None
+    bar: float | None
+    reason: str
+
+
 class GateReport(Part):
     outcome: Literal["pass", "fail", "inconclusive"]
     reasons: tuple[str, ...]
     lock_digest: str  # of the rows, slices, bars and alpha fixed before training
     alpha: float
     verdicts: tuple[SliceVerdict, ...]
+    criteria: tuple[CriterionVerdict, ...] = ()
 
 
 class CertifiedSlice(Part):
@@ -95,6 +121,7 @@ class Lineage(Part):
     cause: str
     alarm_id: int | None
     parent: str | None
+    quantized_from: str | None = None  # manifest digest of the FP32 artifact
     teacher_epoch: str
     rows_digest: str  # of the training rows' identities
     rows: dict[str, int]  # split -> rows
@@ -106,17 +133,23 @@ class Lineage(Part):
 class Manifest(Part):
     format: Literal[1] = 1
     task: str
-    kind: str  # static, transformer
+    kind: str  # linear, static, frozen, transformer, custom
+    precision: Precision = Precision.FP32
+    max_batch: int | None = None  # rows that may share a run, where more would change answers
     classes: tuple[str, ...]
     max_tokens: int
     temperature: float  # baked into the graph's `probs`
     calibration: str  # how the temperature was found, or why it is 1
     parity: dict[str, float]
+    quantization: dict[str, Any] = {}  # of an INT8 artifact: flips against FP32, padding, bytes, processor
     milliseconds_per_answer: float  # processor time, one thread, measured after export
     gate: GateReport
     certificate: Certificate
     lineage: Lineage
     licence: dict[str, Any]
+    fairness: dict[str, Any] | None = None  # the task's statement; without one it is not registered
+    play: dict[str, Any] | None = None  # what it is for
+    signature: dict[str, Any] | None = None  # who signed what the gate asked for
     reference: dict[
         str, dict[str, Any]
     ] = {}  # slice -> sums of its gate rows that live traffic is held against

@@ -74,6 +74,7 @@ MIGRATIONS = (
     add_column("label", "probability", "FLOAT NOT NULL DEFAULT 1.0"),
     m008_harms,
     add_column("alarm", "harm", "VARCHAR NOT NULL DEFAULT 'disagreement'"),
+    add_column("job", "conclusion", "JSON"),
 )
 
 

@@ -1,6 +1,7 @@
 """Distillation jobs: opened by an alarm, a schedule or a person, claimed by one worker, at most one open for a task."""
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import or_
 from sqlmodel import Session, col, select
@@ -87,9 +88,7 @@ def claim_job(session: Session, worker: str) -> JobRow | None:
     ).first()
     if job is None:
         return None
-    job.status, job.claimed_by, job.heartbeat_us = JobStatus.RUNNING, worker, now_us()
-    job.attempts += 1
-    session.add(job)
+    claim_this_job(session, job, worker)
     return job
 
 
@@ -110,12 +109,14 @@ def finish_job(
     status: JobStatus,
     reasons: list[str],
     artifact: str | None = None,
+    conclusion: dict[str, Any] | None = None,
 ) -> bool:
     """Close a job. False: it was not this worker's any more, and its late outcome must not count."""
     job = session.get(JobRow, job_id)
     if job is None or job.status != JobStatus.RUNNING or job.claimed_by != worker:
         return False
     job.status, job.reasons, job.artifact, job.finished_at_us = status, reasons, artifact, now_us()
+    job.conclusion = conclusion
     session.add(job)
     append_audit(
         session,
@@ -127,9 +128,33 @@ def finish_job(
             "status": str(status),
             "reasons": reasons,
             "artifact": artifact,
+            "conclusion": None if conclusion is None else conclusion["step"],
         },
     )
     return True
+
+
+def is_silent(job: JobRow) -> bool:
+    """Whether a running job's worker has died, as far as its heartbeat tells."""
+    return job.heartbeat_us is None or job.heartbeat_us < now_us() - int(HEARTBEAT_SECONDS * 1e6)
+
+
+def claim_this_job(session: Session, job: JobRow, worker: str) -> None:
+    """Take one job, whoever else could: a person runs it on this machine."""
+    job.status, job.claimed_by, job.heartbeat_us = JobStatus.RUNNING, worker, now_us()
+    job.attempts += 1
+    session.add(job)
+
+
+def reopen_job(session: Session, job: JobRow, reopened_by: str) -> None:
+    """Let a job that ended without a student wait again; its finished stages stand, its attempts count anew.
+
+    The unique index refuses it with an IntegrityError while another job of the task is open: look before.
+    """
+    job.status, job.claimed_by, job.finished_at_us = JobStatus.WAITING, None, None
+    job.phase, job.progress, job.attempts, job.reasons = "", 0.0, 0, []
+    session.add(job)
+    append_audit(session, reopened_by, "job_reopened", {"job": job.id, "task": job.task})
 
 
 def restart_job(session: Session, job: JobRow) -> None:

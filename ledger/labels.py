@@ -9,6 +9,7 @@ from ledger.clock import now_us
 from ledger.tables import LabelRow
 
 _PAGE = 5000  # labels read at once
+_AT_ONCE = 500  # exchanges in one query: SQLite limits its parameters
 LEAST_PROBABILITY = 0.001  # of being chosen for labelling: a label weighs at most a thousand
 
 _LAST = "SELECT label, probability FROM label WHERE exchange_id = ? AND input_index = ? ORDER BY number DESC LIMIT 1"
@@ -67,6 +68,16 @@ def labels_between(
     ).all()
     late = next((place for place, row in enumerate(rows) if row.arrived_at_us >= before_us), len(rows))
     return rows[:late]
+
+
+def last_labels(session: Session, exchange_ids: Sequence[str]) -> dict[tuple[str, int], str]:
+    """What holds now of these exchanges: (exchange, place of the input) -> label."""
+    labels: dict[tuple[str, int], str] = {}
+    for start in range(0, len(exchange_ids), _AT_ONCE):
+        some = exchange_ids[start : start + _AT_ONCE]
+        query = select(LabelRow).where(col(LabelRow.exchange_id).in_(some)).order_by(col(LabelRow.number))
+        labels |= {(row.exchange_id, row.input_index): row.label for row in session.exec(query)}
+    return labels
 
 
 def remove_labels(session: Session, numbers: Collection[int]) -> None:

@@ -218,6 +218,11 @@ class JobRow(ControlFileTable, table=True):
     finished_at_us: int | None = None
     reasons: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     artifact: str | None = None
+    conclusion: dict[str, Any] | None = (
+        Field(  # distill.gating.outcome: ship, iterate or kill, with what it takes
+            default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+        )
+    )
 
 
 class AlarmRow(ControlFileTable, table=True):

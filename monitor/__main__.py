@@ -11,6 +11,7 @@ from threading import Event
 from prometheus_client import CollectorRegistry, ProcessCollector
 from sqlalchemy.exc import DatabaseError
 
+from ledger.allocator import use_one_arena
 from ledger.clock import now_us
 from ledger.collector import calm_collector
 from ledger.configuration import Configuration, ConfigurationError, load
@@ -42,6 +43,7 @@ def main() -> int:
 
 
 def _serve(configuration: Configuration) -> int:
+    use_one_arena()
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

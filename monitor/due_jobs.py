@@ -4,6 +4,7 @@ overdue, and on a schedule."""
 from sqlmodel import Session, col, select
 
 from ledger.configuration import TaskSection
+from ledger.distillable import not_distillable
 from ledger.jobs import JobCause, create_job, last_finished_job, newest_job, open_job
 from ledger.tables import JobRow, StudentRow
 from ledger.teacher_changes import last_change, sentence_of
@@ -30,7 +31,7 @@ def open_due_job(
         or _review_overdue(session, task, now_us)
         or _scheduled(session, task, newest, now_us)
     )
-    if due is None:
+    if due is None or not_distillable(session, task.name, task.teacher.version) is not None:
         return None
     cause, reason = due
     job = create_job(session, task.name, cause, task.governance.driver)

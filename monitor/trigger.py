@@ -32,6 +32,7 @@ class Decision(StrEnum):
     JOB_ALREADY_OPEN = "job_already_open"
     LAUNCH_OFF = "launch_off"  # trigger.launch = false
     NOT_LICENSED = "not_licensed"  # no licence entry permits distillation
+    NOT_DISTILLABLE = "not_distillable"  # the last job found that nothing would come of another
     NEWER_STUDENT = "newer_student"  # a later student answers already: it is the one to judge
     COOLDOWN = "cooldown"  # a job of the task ended too recently
     LABELS_MOVED = LABELS_MOVED  # refused: other pairs are labelled than those that the null was learnt from
@@ -48,6 +49,7 @@ class Circumstances:
     licensed: bool
     pairs: int  # of the slice, that the student has answered so far
     after_alarm: bool = False  # the last job came from an alarm
+    not_distillable: str | None = None  # why no job shall be opened for the task
     labels_moved: str | None = None  # why an alarm on labels is refused
 
 
@@ -61,6 +63,8 @@ def decide(trigger: TriggerSection, circumstances: Circumstances, now_us: int) -
         return Decision.LAUNCH_OFF, "trigger.launch is false; open a job by hand"
     if not circumstances.licensed:
         return Decision.NOT_LICENSED, "the task has no licence entry that permits distillation"
+    if circumstances.not_distillable is not None:
+        return Decision.NOT_DISTILLABLE, circumstances.not_distillable
     if circumstances.newer_student is not None:
         return Decision.NEWER_STUDENT, f"the newer student {circumstances.newer_student} answers already"
     finished = circumstances.last_job_finished_us

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, delete, or_, select
 from ledger.artifacts import GateReport
 from ledger.audit import append_audit
 from ledger.configuration import MonitorSection, TaskSection
+from ledger.distillable import not_distillable
 from ledger.harms import Harm
 from ledger.jobs import JobCause, create_job, last_finished_job, open_job
 from ledger.slices import OVERALL
@@ -178,7 +179,8 @@ def _raise_alarm(
 ) -> AlarmRow:
     (artifact, slice_name, harm), task, now_us = stream, tick.task, tick.now_us
     watched, overall = after[stream], after.get(Stream(artifact, OVERALL, harm))
-    circumstances = _circumstances(session, task, stream, tick.answering)
+    plain = None if cause is None else cause.plain()
+    circumstances = _circumstances(session, task, stream, tick.answering, plain)
     if harm is Harm.REGRET:
         moved = tick.labels.moved((artifact, slice_name), watched.detector.change_us)
         circumstances = replace(circumstances, labels_moved=moved)
@@ -200,7 +202,7 @@ def _raise_alarm(
         job_id=None if decision is Decision.LABELS_MOVED else circumstances.open_job,
         receipt=receipt
         | {"decision_reason": reason, "training_window_us": [watched.detector.change_us, now_us]},
-        cause=None if cause is None else cause.plain(),
+        cause=plain,
     )
     session.add(alarm)
     session.flush()
@@ -226,7 +228,11 @@ def _audit(session: Session, alarm: AlarmRow) -> None:
 
 
 def _circumstances(
-    session: Session, task: TaskSection, stream: Stream, answering: Mapping[str, GateReport | None]
+    session: Session,
+    task: TaskSection,
+    stream: Stream,
+    answering: Mapping[str, GateReport | None],
+    cause: Mapping[str, Any] | None,
 ) -> Circumstances:
     artifact, slice_name, _ = stream
     sums = session.get(SumsRow, (task.name, artifact, slice_name, WHOLE_LIFE))
@@ -237,6 +243,7 @@ def _circumstances(
         newer_student=_newer_student(session, artifact, list(answering)),
         licensed=task.licence is not None and task.licence.distillation_allowed,
         pairs=0 if sums is None else SliceSums.from_json(sums.sums).pairs,
+        not_distillable=not_distillable(session, task.name, task.teacher.version, cause),
         after_alarm=finished is not None and finished.cause == JobCause.ALARM,
     )
 

@@ -242,6 +242,12 @@ def _training(task: TaskSection) -> Iterator[Finding]:
             f"task {task.name}: {task.licence.decided_by} decided that the teacher's terms do not permit"
             " distillation, so no job can run",
         )
+    if task.fairness is None:
+        yield Finding(
+            Weight.WARNING,
+            f"task {task.name} has no fairness section, so no job can run until protected slices are named there, or"
+            " a person has stated why there are none",
+        )
     if not task.candidate:
         yield Finding(Weight.WARNING, f"task {task.name} has no candidate section, so no job can run")
     for candidate in task.candidate:

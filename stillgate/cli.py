@@ -10,6 +10,7 @@ from stillgate import (
     auditing,
     backup,
     checks,
+    distilling,
     erasing,
     labelling,
     operating,
@@ -45,6 +46,7 @@ alarm = typer.Typer(no_args_is_help=True, help="Drift alarms.")
 trigger = typer.Typer(no_args_is_help=True, help="When an alarm is raised.")
 student = typer.Typer(no_args_is_help=True, help="Students.")
 key = typer.Typer(no_args_is_help=True, help="Keys of the admin API.")
+distill = typer.Typer(no_args_is_help=True, help="Distillation jobs.")
 labels = typer.Typer(no_args_is_help=True, help="True labels.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 
@@ -56,7 +58,6 @@ for command in (
     watching.status,
     previewing.preview,
     reporting.report,
-    operating.distill,
     operating.promote,
     operating.approve,
     operating.reject,
@@ -71,6 +72,11 @@ alarm.command("words")(alarming.alarm_words)
 alarm.command("replay")(alarming.alarm_replay)
 trigger.command("explain")(alarming.trigger_explain)
 student.command("show")(watching.student_show)
+distill.command("open")(distilling.open_)
+distill.command("run")(distilling.run)
+distill.command("resume")(distilling.resume)
+distill.command("show")(distilling.show)
+distill.command("diff")(distilling.diff)
 key.command("create")(operating.key_create)
 key.command("revoke")(operating.key_revoke)
 labels.command("import")(labelling.labels_import)
@@ -79,6 +85,7 @@ for name, group in (
     ("alarm", alarm),
     ("trigger", trigger),
     ("student", student),
+    ("distill", distill),
     ("key", key),
     ("labels", labels),
     ("audit", audit),

@@ -1,20 +1,16 @@
-"""Commands that change something: jobs, promotions, aborts, keys."""
+"""Commands that change something: promotions, aborts, keys."""
 
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.keys import Role
 from stillgate.admin_client import AdminClient, client_for
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, ReasonOption, fail, out, talk
-
-POLL_SECONDS = 0.5
 
 TaskArgument = Annotated[str, typer.Argument(help="Name of the task.")]
 ConfigPath = Annotated[Path, ConfigOption]
@@ -25,41 +21,6 @@ class Target(StrEnum):
 
     CANARY = "canary"
     FULL = "full"
-
-
-def distill(
-    task: TaskArgument,
-    reason: ReasonOption,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the job has ended.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most.")] = 86_400.0,
-    config: ConfigPath = DEFAULT_CONFIG,
-    key: KeyOption = "",
-) -> None:
-    """Open a distillation job. With --wait: exit 0 if a student was registered, 1 if it failed, 3 at the timeout."""
-    client = client_for(config, key)
-    job = client.post(f"/tasks/{quote(task, safe='')}/jobs", {"reason": reason})
-    if not wait:
-        out.print(f"job {job['id']}")
-        return
-    job = _follow(client, job, time.monotonic() + timeout)
-    if job["status"] != "succeeded":
-        fail(f"job {job['id']} {job['status']}: {'; '.join(job['reasons'])}", Exit.FAILED)
-    out.print(f"job {job['id']} {job['artifact']}")
-
-
-def _follow(client: AdminClient, job: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """Show the progress of each phase until the job has ended."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=talk) as progress:
-        shown = progress.add_task(f"job {job['id']}", total=1.0)
-        while job["finished_at_us"] is None:
-            if time.monotonic() >= deadline:
-                fail(f"job {job['id']} is still {job['status']}; it goes on without us", Exit.TIMEOUT)
-            time.sleep(POLL_SECONDS)
-            job = client.get(f"/jobs/{job['id']}")
-            phase = job["phase"] or ("waits for a worker" if job["status"] == "waiting" else job["status"])
-            progress.update(shown, description=f"job {job['id']}: {phase}", completed=job["progress"])
-    return job
 
 
 def promote(

@@ -13,6 +13,7 @@ from ledger.clock import now_us
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import control_path
 from ledger.schema import SchemaTooNew
+from monitor.drawing.words import sentence
 from stillgate.exits import Exit
 from stillgate.options import DEFAULT_CONFIG, ConfigOption, configuration_of, fail, out, talk
 from stillgate.report.building import UnknownStudent, build_report
@@ -20,7 +21,6 @@ from stillgate.report.document import Report
 from stillgate.report.page import page_of
 from stillgate.report.period import Period, period_of
 from stillgate.report.snapshot import control_snapshot
-from stillgate.report.words import sentence
 
 PAGE = Path("report.html")
 STDOUT = Path("-")

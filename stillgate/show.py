@@ -73,6 +73,8 @@ def _task(task: Document, document: Document) -> Iterator[RenderableType]:
             )
     yield from _teacher(task)
     yield from _open_jobs(task)
+    if task["not_distillable"] is not None:
+        yield Text(task["not_distillable"], style="red")
     for erasure in task["erasures"]:
         if erasure["done_at_us"] is None:
             yield Text(f"erasure {erasure['id']} is not done yet: step {erasure['step']}", style="yellow")

@@ -174,7 +174,8 @@ def announce(configuration: Configuration, engine: Engine) -> None:
         with transaction(engine) as session:
             answering = task_stages(session, task.name).answering
         students = (
-            ", ".join(answering) or "no student yet: it records, and `stillgate distill` trains the first"
+            ", ".join(answering)
+            or "no student yet: it records, and `stillgate distill open` trains the first"
         )
         out.print(
             f"           {task.name}: {' '.join(task.paths)} -> {task.teacher.url}; {students}", markup=False

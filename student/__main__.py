@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from ledger.allocator import use_one_arena
+from ledger.allocator import keep_what_is_freed, use_one_arena
 from ledger.configuration import Configuration, ConfigurationError, StudentSection, load
 from ledger.logs import log_to_stderr
 from ledger.processors import leave_one_free
@@ -38,6 +38,7 @@ def main() -> int:
         return 2
     log_to_stderr("student", configuration.deployment.log_format)
     use_one_arena()
+    keep_what_is_freed()
     _stay_within(configuration.student)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(configuration))

@@ -69,9 +69,15 @@ class Student:
     ) -> list[Observation]:
         """One batch of tokenised texts, padded to its longest row; where it fails, each row alone.
 
+        Where the manifest pins `max_batch`, no more rows than that share a run.
+
         `options.terminate`, set by another thread, ends it within one operator: nothing is tried again then.
         """
         options = options or quiet_run()
+        most = self.manifest.max_batch or len(rows)
+        if len(rows) > most:
+            parts = (rows[start : start + most] for start in range(0, len(rows), most))
+            return [observation for part in parts for observation in self.infer(part, options)]
         try:
             return self._observe(rows, options)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
@@ -149,7 +155,8 @@ class Student:
         """The shapes at the edges: the longest row, and as many short ones as a batch may hold."""
         word = self.tokenize(WARM_UP_TEXTS[:1])[0]
         longest = (word * self.manifest.max_tokens)[: self.manifest.max_tokens]
-        return [[longest], [word] * max(1, min(WARM_UP_ROWS, self.max_batch_tokens // len(word)))]
+        most = self.manifest.max_batch or WARM_UP_ROWS
+        return [[longest], [word] * max(1, min(most, self.max_batch_tokens // len(word)))]
 
 
 def _why_it_failed(error: Exception, options: onnxruntime.RunOptions, settings: StudentSection) -> str:

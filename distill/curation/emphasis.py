@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from distill.curation.rows import Row
 from distill.curation.split import Split
-from distill.gate import Answers
+from distill.gating.answers import Answers
 from ledger.observation import Observation
 from monitor.divergence import jensen_shannon_bits, normalised
 

@@ -182,7 +182,7 @@ def _chapters(story: Story) -> None:
 
 
 def _first_student(story: Story) -> str:
-    story.command(story.operator_key, "distill", TASK, "--reason", "first student, from the record")
+    story.command(story.operator_key, "distill", "open", TASK, "--reason", "first student, from the record")
     return follow_job(story, max(job["id"] for job in story.task()["jobs"]))
 
 

@@ -21,8 +21,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.export import Dim
 
-from distill.export import quiet_exporter
-from distill.transformer_student import load_encoder
+from distill.training.export import quiet_exporter
+from distill.training.transformer_student import load_encoder
 from examples.helpdesk.corpus import Post
 
 MAX_TOKENS = 64

@@ -93,7 +93,7 @@ def _distil(task: TaskView) -> list[Act]:
     failed = task.jobs[0] if task.jobs and task.jobs[0]["status"] == "failed" else None
     why = f"; job {failed['id']} failed: {'; '.join(failed['reasons'])}" if failed else ""
     what = "train the first student" if newest is None else f"train a successor of {newest.artifact}"
-    return [Act(task.task, "an operator", what + why, f'stillgate distill {task.task} --reason "..."')]
+    return [Act(task.task, "an operator", what + why, f'stillgate distill open {task.task} --reason "..."')]
 
 
 def _promote(task: TaskView) -> list[Act]:

@@ -27,7 +27,7 @@ def live_verdict(
     if alarm is not None:
         reason = (
             f"alarm {alarm.id} fired on its slice {alarm.slice}: what came before proves nothing about now."
-            f" `stillgate distill {task.name}` trains a new student"
+            f" `stillgate distill open {task.name}` trains a new student"
         )
         return LiveVerdict("fail", (reason, *verdict.reasons), verdict.slices)
     silence = monitor_silence(session, configuration.monitor)

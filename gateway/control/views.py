@@ -14,6 +14,7 @@ from gateway.control.teachers import changes_view, extra_calls_view, noise_view,
 from ledger.artifacts import Manifest
 from ledger.clock import now_us
 from ledger.configuration import TaskSection
+from ledger.distillable import not_distillable
 from ledger.erasures import RowsErased, rows_erased
 from ledger.stages import ANSWERING, Stage, TaskStages, task_stages
 from ledger.tables import AlarmRow, ErasureRow, HeartbeatRow, JobRow, SliceRuleRow, StageRow, StudentRow
@@ -65,6 +66,7 @@ class TaskView:
     probes: dict[str, Any] | None  # gateway.control.teachers
     teacher_changes: list[dict[str, Any]]
     licensed: bool
+    not_distillable: str | None  # why it opens no job by itself
     review_by: str | None
     review_overdue: bool
     revision: int
@@ -96,6 +98,7 @@ def view_task(session: Session, control: Control, task: TaskSection) -> TaskView
         probes=probes_view(session, task),
         teacher_changes=changes_view(session, task, LISTED),
         licensed=task.licence is not None and task.licence.distillation_allowed,
+        not_distillable=not_distillable(session, task.name, task.teacher.version),
         review_by=None if task.governance.review_by is None else task.governance.review_by.isoformat(),
         review_overdue=(task.governance.review_due_us or END_US) <= now_us(),
         revision=stages.revision,

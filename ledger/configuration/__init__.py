@@ -1,6 +1,7 @@
 """stillgate.toml: every setting, its unit, its default, and what is said when it is wrong."""
 
 from ledger.configuration.asking import ExtraCallsSection, ProbeSection, RemoteStudentSection, ShadowSection
+from ledger.configuration.criteria import CriteriaSection, FairnessSection, RobustnessSection
 from ledger.configuration.curation import CurationSection
 from ledger.configuration.dialects import JsonSection, OpenAISection, OpenInferenceSection
 from ledger.configuration.fields import (
@@ -24,6 +25,14 @@ from ledger.configuration.judging import (
     GateSection,
     TriggerSection,
     VerdictSection,
+)
+from ledger.configuration.play import (
+    CostPlay,
+    LatencyPlay,
+    PlaySection,
+    SignatureSection,
+    SpecializationPlay,
+    StabilityPlay,
 )
 from ledger.configuration.processes import (
     ControlSection,
@@ -50,12 +59,15 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "ControlSection",
+    "CostPlay",
     "CredentialSection",
+    "CriteriaSection",
     "CurationSection",
     "DeploymentSection",
     "Edges",
     "EventKind",
     "ExtraCallsSection",
+    "FairnessSection",
     "FallbackSection",
     "FieldName",
     "GateSection",
@@ -63,6 +75,7 @@ __all__ = [
     "GovernanceSection",
     "JsonPointer",
     "JsonSection",
+    "LatencyPlay",
     "LicenceSection",
     "MonitorSection",
     "Name",
@@ -70,13 +83,18 @@ __all__ = [
     "OpenAISection",
     "OpenInferenceSection",
     "OpenShare",
+    "PlaySection",
     "ProbeSection",
     "RemoteStudentSection",
     "RetentionSection",
+    "RobustnessSection",
     "Section",
     "ShadowSection",
     "Share",
+    "SignatureSection",
     "SliceSection",
+    "SpecializationPlay",
+    "StabilityPlay",
     "StudentSection",
     "TaskSection",
     "TeacherSection",

@@ -2,21 +2,38 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ledger.configuration.fields import OpenShare, Section, Share
 from ledger.harms import HARMS, Harm
 
 
 class CandidateSection(Section):
-    kind: Literal["static", "transformer"]
+    """A rung of the ladder. Rungs are listed from small to large.
+
+    linear: TF-IDF over tokens, the baseline; static: a bag of token vectors; frozen: a whole encoder as it is, and a
+    trained head; transformer: some or all of an encoder's layers, trained; custom: a module of the user's own.
+    """
+
+    kind: Literal["linear", "static", "frozen", "transformer", "custom"]
     encoder: str = Field(min_length=1)  # a folder with weights and tokenizer.json, or a hub name
-    layers: tuple[int, ...] = ()  # transformer: which of the encoder's layers to start from
+    layers: tuple[
+        int, ...
+    ] = ()  # transformer: which of the encoder's layers to start from; none: first and last
+    factory: str | None = Field(
+        None, pattern=r"^[\w.]+:\w+$"
+    )  # custom: module:function that makes the student
     max_tokens: int = Field(64, ge=8, le=8192)
     epochs: int = Field(6, ge=1, le=100)
     learning_rate: float = Field(1e-3, gt=0, lt=1)
     batch_rows: int = Field(32, ge=2, le=4096)
     budget_seconds: float = Field(600, gt=0)  # training stops here with its best state so far
+
+    @model_validator(mode="after")
+    def _factory_of_custom(self) -> "CandidateSection":
+        if (self.kind == "custom") != (self.factory is not None):
+            raise ValueError('kind = "custom" needs factory = "module:function", and no other kind has one')
+        return self
 
 
 class TriggerSection(Section):
@@ -34,6 +51,7 @@ class GateSection(Section):
     bar: OpenShare = 0.8  # of the overall slice
     alpha: OpenShare = 0.05  # one-sided, for each slice
     rows: int = Field(600, ge=30)  # held-out pairs, overall
+    looks: int | None = Field(None, ge=1, le=20)  # at one locked gate; null: as many as candidates
     slice_rows: int = Field(200, ge=10)  # a critical slice that misses its bar with fewer fails nobody
     train_rows: int = Field(1000, ge=50)  # least that a job starts with
     collect_seconds: float = Field(3600, ge=0)  # how long a job waits for the rows that its gate needs

@@ -124,3 +124,7 @@ class StudentSection(Section):
     inline_deadline_seconds: float = Field(0.25, gt=0)  # after it the teacher answers
     run_seconds: float = Field(10, gt=0)  # of one batch; after it the run is ended and its inputs have failed
     memory_limit_bytes: int = Field(4 * 2**30, ge=256 * 2**20)
+    max_model_bytes: int = Field(2**31 - 1, ge=2**20)  # of one file of an artifact; a larger one is refused
+    load_seconds: float = Field(120, gt=0)  # of one artifact; after it the process ends and sets it aside
+    signing_key: Path | None = None  # PEM, elliptic curve: new students are signed; relative to the file
+    public_key: Path | None = None  # PEM: a student without its signature is neither registered nor loaded

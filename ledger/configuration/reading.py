@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ledger.configuration.asking import ProbeSection
+from ledger.configuration.criteria import CriteriaSection
 from ledger.configuration.judging import CandidateSection
 from ledger.configuration.processes import WebhookSection
 from ledger.configuration.teacher import TeacherSection
@@ -45,6 +46,7 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
             update={
                 "teacher": _with_absolute_files(task.teacher, folder),
                 "probe": _with_absolute_probes(task.probe, folder),
+                "criteria": _with_absolute_behaviour(task.criteria, folder),
                 "candidate": tuple(_with_absolute_encoder(one, folder) for one in task.candidate),
             }
         )
@@ -54,7 +56,16 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
     files = {name: getattr(section, name) for name in ("tls_certificate", "tls_key")}
     gateway = section.model_copy(update={name: folder / path for name, path in files.items() if path})
     webhooks = tuple(_with_absolute_secret(webhook, folder) for webhook in configuration.webhook)
-    parts = {"deployment": deployment, "gateway": gateway, "task": tasks, "webhook": webhooks}
+    keys = {name: getattr(configuration.student, name) for name in ("signing_key", "public_key")}
+    absolute = {name: (folder / file).resolve() for name, file in keys.items() if file is not None}
+    student = configuration.student.model_copy(update=absolute)
+    parts = {
+        "deployment": deployment,
+        "gateway": gateway,
+        "student": student,
+        "task": tasks,
+        "webhook": webhooks,
+    }
     return configuration.model_copy(update=parts)
 
 
@@ -62,6 +73,15 @@ def _with_absolute_probes(probe: ProbeSection | None, folder: Path) -> ProbeSect
     if probe is None or probe.file is None:
         return probe
     return probe.model_copy(update={"file": (folder / probe.file).resolve()})
+
+
+def _with_absolute_behaviour(criteria: CriteriaSection, folder: Path) -> CriteriaSection:
+    file = criteria.behaviour_file
+    return (
+        criteria
+        if file is None
+        else criteria.model_copy(update={"behaviour_file": (folder / file).resolve()})
+    )
 
 
 def _with_absolute_secret(webhook: WebhookSection, folder: Path) -> WebhookSection:

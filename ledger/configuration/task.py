@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from ledger.class_texts import class_texts
 from ledger.configuration.asking import ExtraCallsSection, ProbeSection, RemoteStudentSection, ShadowSection
+from ledger.configuration.criteria import CriteriaSection, FairnessSection
 from ledger.configuration.curation import CurationSection
 from ledger.configuration.dialects import JsonSection, OpenAISection, OpenInferenceSection
 from ledger.configuration.fields import Name, Section, UrlPath
@@ -18,6 +19,7 @@ from ledger.configuration.judging import (
     TriggerSection,
     VerdictSection,
 )
+from ledger.configuration.play import PlaySection, SignatureSection
 from ledger.configuration.slices import SliceSection
 from ledger.configuration.teacher import CaptureSection, TeacherSection
 from ledger.slices import SliceRule
@@ -40,6 +42,12 @@ class TaskSection(Section):
     trigger: TriggerSection = TriggerSection.model_construct()
     curation: CurationSection = CurationSection.model_construct()
     gate: GateSection = GateSection.model_construct()
+    criteria: CriteriaSection = CriteriaSection.model_construct()
+    fairness: FairnessSection | None = None  # undeclared: no student is trained or registered
+    play: PlaySection | None = None
+    signature: SignatureSection | None = (
+        None  # null: the sponsor's standing policy, driven by governance.driver
+    )
     verdict: VerdictSection = VerdictSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
     shadow: ShadowSection = ShadowSection.model_construct()
@@ -59,6 +67,8 @@ class TaskSection(Section):
         self._check_probe()
         self._check_dialect()
         self._check_slices()
+        self._check_fairness()
+        self._check_signature()
         return self
 
     def _check_slices(self) -> None:
@@ -75,6 +85,21 @@ class TaskSection(Section):
                     f'slice {section.name!r} reads texts, and capture.inputs = "{self.capture.inputs}" stores'
                     " none to measure it on; store them, or divide by words, a header or a pointer instead"
                 )
+
+    def _check_fairness(self) -> None:
+        names = {section.name for section in self.slice}
+        unknown = [name for name in (self.fairness.protected if self.fairness else ()) if name not in names]
+        if unknown:
+            raise ValueError(
+                f"fairness.protected = {unknown} names no slice rule of this task; add a [[task.slice]] of that name"
+            )
+
+    def _check_signature(self) -> None:
+        if self.signature is not None and self.signature.signed_by != self.governance.sponsor:
+            raise ValueError(
+                f"signature.signed_by = {self.signature.signed_by!r} is not governance.sponsor ="
+                f" {self.governance.sponsor!r}; the sponsor signs the gate"
+            )
 
     def _check_subject(self) -> None:
         subject = (self.capture.subject_header or "").lower()

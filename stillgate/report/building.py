@@ -15,12 +15,12 @@ from ledger.slices import OVERALL
 from ledger.stages import task_stages
 from ledger.tables import CursorRow, HeartbeatRow, StudentRow
 from monitor.cycle import PROCESS
+from monitor.drawing.curves import SliceCurves, slice_curves
 from monitor.live_verdict import LiveVerdict, judge_live
 from monitor.reports import merged_sums, students_with_sums, sums_over_time
 from monitor.sums import SliceSums
 from stillgate.report.course import course_of
 from stillgate.report.coverage import Coverage, coverage_of
-from stillgate.report.curves import SliceCurves, slice_curves
 from stillgate.report.disagreements import Disagreements, find_disagreements
 from stillgate.report.document import CURVES_SHOWN, SCHEMA, SLICES_SHOWN, Report, Windows
 from stillgate.report.history import (

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from monitor.drawing.curves import SliceCurves
 from stillgate.report.course import Course
 from stillgate.report.coverage import Coverage
-from stillgate.report.curves import SliceCurves
 from stillgate.report.disagreements import Disagreements
 from stillgate.report.history import AlarmLine, JobLine, StageLine, StudentLine
 from stillgate.report.period import Period

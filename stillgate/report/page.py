@@ -1,11 +1,9 @@
 """The page: a head that says the state, and one section for each question that follows from it."""
 
-import base64
-import hashlib
-from pathlib import Path
-
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.shell import whole_page
+from monitor.drawing.words import moment, percent, sentence
 from stillgate.report.document import Report
-from stillgate.report.markup import Markup, element, joined, void
 from stillgate.report.sections.alarm_lists import alarms_section
 from stillgate.report.sections.diagrams import calibration_section, risk_section
 from stillgate.report.sections.disagreement_lists import disagreement_section
@@ -16,9 +14,7 @@ from stillgate.report.sections.statistics_table import statistics_section
 from stillgate.report.sections.terms import reading_section
 from stillgate.report.sections.what_it_rests_on import coverage_section
 from stillgate.report.state import Health
-from stillgate.report.words import moment, percent, sentence
 
-STYLE = Path(__file__).with_name("style.css")
 KIND = {Health.HEALTHY: "good", Health.DRIFTING: "bad", Health.CANNOT_SAY: "wait"}
 
 SECTIONS = (
@@ -38,26 +34,8 @@ SECTIONS = (
 
 def page_of(report: Report) -> str:
     """A whole HTML document that refers to nothing outside itself and holds no script."""
-    style = STYLE.read_text(encoding="utf-8")
-    head = element(
-        "head",
-        None,
-        void("meta", {"charset": "utf-8"}),
-        void("meta", {"http_equiv": "Content-Security-Policy", "content": _policy(style)}),
-        void("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
-        void("meta", {"name": "color-scheme", "content": "light dark"}),
-        void("meta", {"name": "referrer", "content": "no-referrer"}),
-        element("title", None, f"Stillgate report: {report.task}, {report.state.health}"),
-        element("style", None, Markup(style)),
-    )
-    body = element("body", None, _header(report), _main(report), _footer(report))
-    return f"<!doctype html>\n{element('html', {'lang': 'en'}, head, body)}\n"
-
-
-def _policy(style: str) -> str:
-    """Nothing may be fetched or run, should anything in here ever look like a request to do so."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    title = f"Stillgate report: {report.task}, {report.state.health}"
+    return whole_page(title, _header(report), _main(report), _footer(report))
 
 
 def _header(report: Report) -> Markup:

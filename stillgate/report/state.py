@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ledger.stages import ANSWERING, SERVING
+from monitor.drawing.words import moment, percent, words
 from monitor.live_verdict import LiveVerdict
 from stillgate.report.coverage import Coverage
 from stillgate.report.history import AlarmLine, StudentLine
 from stillgate.report.slices import SliceLine
-from stillgate.report.words import moment, percent, words
 
 LEAST_COVERAGE = 0.5  # of the eligible traffic: the answers that are missing could otherwise decide
 MOST_UNFOLDED = 0.1  # of the answers: the monitor has stopped, or cannot keep up

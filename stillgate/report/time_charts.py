@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from stillgate.report.charts import round_above, whole_percent
-from stillgate.report.course import Course, Line, Mark, Point
-from stillgate.report.markup import Markup, element, joined
-from stillgate.report.plot import (
+from monitor.drawing.charts import round_above, whole_percent
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.plot import (
     Frame,
     Span,
     across_axis,
@@ -18,7 +17,8 @@ from stillgate.report.plot import (
     up_axis,
     words,
 )
-from stillgate.report.words import clock, count, number
+from monitor.drawing.words import clock, count, number
+from stillgate.report.course import Course, Line, Mark, Point
 
 WIDE = (960, 250)
 SLIM = (470, 170)

@@ -20,6 +20,7 @@ paths = ["/predict"]
 teacher = { url = "http://127.0.0.1:9", version = "1" }
 capture = { inputs = "text" }
 governance = { owner = "o", sponsor = "s", driver = "d", validator = "v", operator = "p" }
+fairness = { none_because = "no people", declared_by = "o", declared_on = 2026-01-02 }
 licence = { distillation_allowed = true, decided_by = "o", decided_on = "2026-01-02", terms = "ours" }
 
 [task.gate]

@@ -7,22 +7,22 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from distill.train import TrainingRows
+from distill.training.training_rows import TrainingRows
 
 WORDS = ("disk", "screen", "driver", "goal", "match", "player", "the", "a", "of")
 VOCABULARY = {token: number for number, token in enumerate(("[PAD]", "[CLS]", "[SEP]", "[UNK]", *WORDS))}
 DEPTH = 3
 
 
-def write_encoder(folder: Path) -> Path:
+def write_encoder(folder: Path, width: int = 16) -> Path:
     """Random weights and a word tokenizer whose file asks for a length and a padding that nobody wants."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(VOCABULARY),
-        hidden_size=16,
+        hidden_size=width,
         num_hidden_layers=DEPTH,
         num_attention_heads=2,
-        intermediate_size=32,
+        intermediate_size=2 * width,
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)

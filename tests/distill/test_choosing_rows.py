@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from distill.choosing import Chosen, choose_rows
 from distill.context import JobContext
-from distill.curation.split import Split
-from distill.job import choose_rows
-from distill.lock import Lock, check_lock
+from distill.gating.lock import check_lock
 from gateway.control.erasing import Eraser
 from ledger.control_file import open_control_file, transaction
 from ledger.erasures import open_erasure
@@ -36,7 +35,7 @@ def test_a_list_of_rows_read_before_an_erasure_is_thrown_away(
     folder = job_folder(data, job.id)
     folder.mkdir(parents=True)
     context = JobContext(configuration, configuration.task[0], job, folder)
-    chosen: list[tuple[Lock, Split]] = []
+    chosen: list[Chosen] = []
 
     caplog.set_level(logging.INFO)
     thread = threading.Thread(target=lambda: chosen.append(choose_rows(context, engine)))
@@ -51,7 +50,7 @@ def test_a_list_of_rows_read_before_an_erasure_is_thrown_away(
     lists = read_lists(folder)
     assert lists.training is not None
     assert lists.gate | lists.training == {f"{place:032x}" for place in range(10, 400)}
-    ((lock, split),) = chosen
-    check_lock(folder / LOCK_FILE, lock, split.gate)
+    (found,) = chosen
+    check_lock(folder / LOCK_FILE, found.lock, found.split.gate)
     file.close()
     engine.dispose()

@@ -1,9 +1,8 @@
-"""A whole distillation: a real worker, a real record, a small real encoder, and a student that gets registered."""
+"""A whole distillation: a real record, a small real encoder, a kill on the way, and a student that gets registered."""
 
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,21 +10,25 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from distill.lock import read_lock
+from distill.gating.lock import read_lock
+from distill.journal import read_journal
+from distill.stages import finished_stages
 from ledger.artifacts import artifact_folder, verify
 from ledger.configuration import load
-from ledger.control_file import open_control_file, transaction
+from ledger.control_file import open_control_file
 from ledger.exchange import Exchange
 from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.job_folders import LOCK_FILE, read_lists
-from ledger.jobs import JobCause, JobStatus, create_job
+from ledger.jobs import JobStatus
 from ledger.observation import Observation
 from ledger.spots import BANDS
 from ledger.tables import JobRow, StudentRow
 from student.session import Student
 from tests.distill.desk import TEXT, write_configuration
 from tests.distill.encoders import write_encoder, write_text
+from tests.gateway.running import wait_until
 from tests.ledger.builders import build_exchange
+from tests.stillgate.command import run
 
 WAIT_SECONDS = 240.0
 EXCHANGES = 700
@@ -86,23 +89,19 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def job(folder: Path, engine: Engine) -> JobRow:
-    """The job after a worker has run it."""
-    with transaction(engine) as session:
-        job_id = create_job(session, "desk", JobCause.BY_HAND, "ann").id
-        assert job_id is not None
-    worker = subprocess.Popen([sys.executable, "-m", "distill", "--config", str(folder / "stillgate.toml")])
-    try:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
-            with Session(engine) as session:
-                job = session.get_one(JobRow, job_id)
-            if job.finished_at_us is not None:
-                return job
-            time.sleep(0.2)
-    finally:
-        worker.terminate()
-        worker.wait()
-    raise AssertionError(f"not finished: {job.phase}")
+    """The job, run in a terminal that is killed after its first stage, and resumed in another one."""
+    first = subprocess.Popen(command(folder, "run", "desk"))
+    wait_until(lambda: finished_stages(folder / "data" / "jobs" / "1") != [], WAIT_SECONDS)
+    first.kill()
+    first.wait()
+    subprocess.run(command(folder, "resume", "1"), check=True, timeout=WAIT_SECONDS)
+    with Session(engine) as session:
+        return session.get_one(JobRow, 1)
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    config = str(folder / "stillgate.toml")
+    return [sys.executable, "-m", "stillgate.cli", "distill", *arguments, "--config", config]
 
 
 @pytest.mark.slow
@@ -173,15 +172,17 @@ def test_it_tells_where_inputs_lie_and_its_manifest_where_the_gates_lay(
 
 
 @pytest.mark.slow
-def test_both_candidates_left_their_manifests(job: JobRow, folder: Path) -> None:
-    """The larger one stays in the job's folder for comparison; only the smaller one was judged."""
-    job_folder = folder / "data" / "jobs" / str(job.id)
-    kinds = [
-        json.loads(path.read_text())["kind"] for path in sorted(job_folder.glob("*/artifact/manifest.json"))
-    ]
+def test_both_candidates_were_trained_and_the_smaller_one_was_judged(job: JobRow, folder: Path) -> None:
+    """Each stage of each lies in the job's folder, with what it gave."""
+    stages = finished_stages(folder / "data" / "jobs" / str(job.id))
 
-    assert kinds == ["static", "transformer"]
-    assert [path.parent.name for path in job_folder.glob("*/gate.report.json")] == ["1-static"]
+    assert [(str(stage.stage), stage.folder.parent.name) for stage in stages] == [
+        ("train", "1-static"),
+        ("train", "2-transformer"),
+        ("gate", "1-static"),
+    ]
+    assert stages[2].gave["outcome"] == "pass"
+    assert stages[0].gave["dev_fidelity"] > 0.9
 
 
 @pytest.mark.slow
@@ -195,3 +196,64 @@ def test_its_rows_are_listed(job: JobRow, folder: Path, engine: Engine) -> None:
     assert lists.training is not None
     assert (len(lists.gate), len(lists.training)) == (rows["gate"], len(DIGESTS) - rows["gate"])
     assert lists.gate | lists.training == set(DIGESTS.values())
+
+
+@pytest.mark.slow
+def test_what_was_done_before_the_kill_was_not_done_again(job: JobRow, folder: Path) -> None:
+    """The second attempt found the first candidate trained, and went on from there."""
+    lines = [
+        line
+        for line in read_journal(folder / "data" / "jobs" / "1")
+        if "stage" in line or "attempt" in line["what"]
+    ]
+
+    told = [
+        line["what"] if "stage" not in line else (line["stage"], line["inside"], line["is_reused"])
+        for line in lines
+    ]
+    assert told == [
+        "attempt_began",
+        ("train", "1-static", False),
+        "attempt_began",
+        ("train", "1-static", True),
+        ("train", "2-transformer", False),
+        ("gate", "1-static", False),
+    ]
+
+
+@pytest.mark.slow
+def test_a_person_sees_its_stages_in_the_terminal(job: JobRow, folder: Path) -> None:
+    """Which stages, how long, what came out; the same as a document for programs."""
+    config = ("--config", str(folder / "stillgate.toml"))
+    shown = run("distill", "show", "1", *config)
+    document = json.loads(run("distill", "show", "1", "--output", "json", *config).stdout)
+
+    assert shown.exit_code == 0
+    assert "job 1  task desk  succeeded" in shown.stdout
+    assert f"registered {job.artifact}" in shown.stdout
+    assert [stage["stage"] for stage in document["stages"]] == ["train", "train", "gate"]
+    assert document["stages"][2]["gave"]["outcome"] == "pass"
+
+
+@pytest.mark.slow
+def test_a_job_with_a_student_is_not_resumed(job: JobRow, folder: Path) -> None:
+    """There is nothing to go on with, and it says so."""
+    refused = run("distill", "resume", "1", "--config", str(folder / "stillgate.toml"))
+
+    assert refused.exit_code == 6
+    assert f"job 1 has registered {job.artifact}; there is nothing to resume" in refused.stderr
+
+
+@pytest.mark.slow
+def test_two_looks_at_one_job_show_no_difference(job: JobRow, folder: Path) -> None:
+    """Compared with itself every stage is the same."""
+    compared = run(
+        "distill", "diff", "1", "1", "--output", "json", "--config", str(folder / "stillgate.toml")
+    )
+
+    assert set(json.loads(compared.stdout)["stages"]) == {
+        "1-static train",
+        "2-transformer train",
+        "1-static gate",
+    }
+    assert not any(json.loads(compared.stdout)["stages"].values())

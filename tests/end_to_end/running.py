@@ -47,6 +47,7 @@ paths = ["/predict"]
 teacher = {{ url = "http://127.0.0.1:{teacher}", version = "1" }}
 capture = {{ inputs = "text" }}
 governance = {{ owner = "o", sponsor = "s", driver = "d", validator = "v", operator = "p" }}
+fairness = {{ none_because = "no people", declared_by = "o", declared_on = 2026-01-02 }}
 licence = {{ distillation_allowed = true, decided_by = "o", decided_on = "2026-01-02", terms = "ours" }}
 gate = {{ bar = 0.8, rows = 60, slice_rows = 30, train_rows = 100, collect_seconds = 0 }}
 trigger = {{ launch = {launch}, tolerance = 0.05, reference_pairs = 50 }}

@@ -24,6 +24,7 @@ CONTROL = (  # the first one leads from version 2 to version 1
     "ALTER TABLE label DROP COLUMN probability",
     WITHOUT_HARMS,
     "ALTER TABLE alarm DROP COLUMN harm",
+    "ALTER TABLE job DROP COLUMN conclusion",
 )
 
 EXCHANGES = (

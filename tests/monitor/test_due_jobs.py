@@ -19,6 +19,12 @@ from tests.monitor.world import TASK, add_student, build_configuration
 
 GOOD = {"all": (600, 570)}
 CANDIDATE = ({"kind": "static", "encoder": "nowhere"},)
+KILLED = {
+    "step": "kill",
+    "reasons": ["not distillable: three rounds"],
+    "diagnosis": "ceiling",
+    "teacher_version": "1",
+}
 OTHER_TEACHER = {"url": "http://127.0.0.1:1", "version": "2"}
 
 
@@ -59,6 +65,27 @@ def test_another_teacher_version_opens_one_job(
     assert (job.cause, job.opened_by, job.alarm_id) == ("teacher_changed", "d", None)
     assert job.reasons == [f"{artifact} learnt from teacher version 1; 2 is pinned"]
     assert causes(engine) == ["teacher_changed"]
+
+
+def test_a_task_that_is_not_distillable_opens_no_job_until_its_teacher_changes(
+    tmp_path: Path, engine: Engine, exchanges: ExchangeFile
+) -> None:
+    """The schedule is due, and nothing happens; another version of the teacher is another task."""
+    add_student(engine, tmp_path, GOOD)
+    weekly = settings(tmp_path, trigger={"every_days": 7})
+    run_cycle(engine, weekly, 8 * DAY_US)
+    with transaction(engine) as session:
+        job = claim_job(session, "w")
+        assert job is not None
+        assert job.id is not None
+        assert finish_job(session, job.id, "w", JobStatus.FAILED, ["none passed"], None, KILLED)
+
+    run_cycle(engine, weekly, now_us() + 9 * DAY_US)
+    assert causes(engine) == ["schedule"]
+    changed = settings(tmp_path, trigger={"every_days": 7}, teacher=OTHER_TEACHER)
+    run_cycle(engine, changed, now_us() + 10 * DAY_US)
+
+    assert causes(engine) == ["schedule", "teacher_changed"]
 
 
 def test_the_schedule_counts_from_the_last_student_and_the_last_job(

@@ -35,6 +35,8 @@ NOW_US = 10_000 * 1_000_000
         ({"last_job_finished_us": 0, "pairs": 199, "after_alarm": True}, {}, Decision.SETTLING),
         ({"last_job_finished_us": 0, "pairs": 199}, {}, Decision.JOB_OPENED),
         ({"pairs": 0}, {}, Decision.JOB_OPENED),
+        ({"not_distillable": "job 3 found so"}, {}, Decision.NOT_DISTILLABLE),
+        ({"not_distillable": "job 3 found so", "licensed": False}, {}, Decision.NOT_LICENSED),
         ({"labels_moved": "they did", "open_job": 3}, {}, Decision.LABELS_MOVED),
     ],
 )

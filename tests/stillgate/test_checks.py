@@ -62,10 +62,18 @@ def test_a_data_directory_that_cannot_be_written_is_an_error(tmp_path: Path, pla
     assert "data_directory" in said
 
 
+FAIRNESS = """[task.fairness]
+none_because = "no people"
+declared_by = "olga"
+declared_on = 2026-01-02
+"""
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
         ("distillation_allowed = true", "distillation_allowed = false", "do not permit"),
+        (FAIRNESS, "", "no fairness section"),
         ('inputs = "text"', 'inputs = "nothing"', "find no rows"),
         ('inputs = "text"', 'inputs = "text"\nredact = []', "as they come"),
         ('name = "news"', 'name = "posts"', "no capture.subject_header"),

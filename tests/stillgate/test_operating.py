@@ -67,9 +67,9 @@ def test_a_wrong_command_line_is_2(desk: Desk, arguments: tuple[str, ...]) -> No
 
 def test_distill_opens_one_job(desk: Desk) -> None:
     """A second is a conflict while the first is open."""
-    assert run_as(desk, "olga", "distill", TASK, *WHY).stdout == "job 1\n"
-    assert run_as(desk, "olga", "distill", TASK, *WHY).exit_code == 6
-    assert run_as(desk, "vera", "distill", TASK, *WHY).exit_code == 5
+    assert run_as(desk, "olga", "distill", "open", TASK, *WHY).stdout == "job 1\n"
+    assert run_as(desk, "olga", "distill", "open", TASK, *WHY).exit_code == 6
+    assert run_as(desk, "vera", "distill", "open", TASK, *WHY).exit_code == 5
 
 
 def _work(desk: Desk, status: JobStatus, reasons: list[str]) -> None:
@@ -100,7 +100,7 @@ def test_distill_can_wait_for_the_end(
     """The student's name on standard output, or the reasons on standard error."""
     worker = threading.Thread(target=_work, args=(desk, status, reasons))
     worker.start()
-    ended = run_as(desk, "olga", "distill", TASK, "--wait", "--timeout", "30", *WHY)
+    ended = run_as(desk, "olga", "distill", "open", TASK, "--wait", "--timeout", "30", *WHY)
     worker.join()
     assert ended.exit_code == exit_code
     assert ended.stdout == ("job 1 s-new\n" if exit_code == 0 else "")
@@ -109,7 +109,7 @@ def test_distill_can_wait_for_the_end(
 
 def test_distill_stops_waiting_at_the_timeout(desk: Desk) -> None:
     """3, and the job goes on."""
-    assert run_as(desk, "olga", "distill", TASK, "--wait", "--timeout", "0", *WHY).exit_code == 3
+    assert run_as(desk, "olga", "distill", "open", TASK, "--wait", "--timeout", "0", *WHY).exit_code == 3
     assert desk.task()["jobs"][0]["status"] == "waiting"
 
 
@@ -118,6 +118,6 @@ def test_keys_are_made_shown_once_and_revoked(desk: Desk) -> None:
     made = run_as(desk, "ada", "key", "create", "nora@desk", "--role", "operator")
     assert made.exit_code == 0
     key = made.stdout.strip()
-    assert run("distill", TASK, *WHY, "--config", str(desk.path), key=key).exit_code == 0
+    assert run("distill", "open", TASK, *WHY, "--config", str(desk.path), key=key).exit_code == 0
     assert run_as(desk, "ada", "key", "revoke", "nora@desk").stdout == "revoked 1\n"
     assert run("status", "--config", str(desk.path), key=key).exit_code == 5

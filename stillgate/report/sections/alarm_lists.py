@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitor.drawing.markup import NOTHING, Markup, joined
+from monitor.drawing.tables import Cell, card, folded, name, paragraph, pill, soft, table
+from monitor.drawing.words import NONE, moment, number, percent, sentence, words
 from stillgate.report.document import Report
 from stillgate.report.history import AlarmLine
-from stillgate.report.markup import NOTHING, Markup, joined
-from stillgate.report.tables import Cell, card, folded, name, paragraph, pill, soft, table
-from stillgate.report.words import NONE, moment, number, percent, sentence, words
 
 SHOWN_RECEIPTS = 50
 

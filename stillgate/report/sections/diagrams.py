@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from stillgate.report.charts import (
+from monitor.drawing.charts import (
     certified_point,
     reliability_chart,
     risk_chart,
 )
-from stillgate.report.curves import BinPoint, SliceCurves
+from monitor.drawing.curves import BinPoint, SliceCurves
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.tables import card, folded, name, paragraph, table
+from monitor.drawing.words import count, number, percent
 from stillgate.report.document import Report
-from stillgate.report.markup import Markup, element, joined
-from stillgate.report.tables import card, folded, name, paragraph, table
-from stillgate.report.words import count, number, percent
 
 
 def calibration_section(report: Report) -> Markup:

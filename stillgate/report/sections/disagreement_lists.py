@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.tables import Cell, card, folded, name, paragraph, soft, table
+from monitor.drawing.words import NONE, moment, number, percent
 from stillgate.report.disagreements import Disagreement
 from stillgate.report.document import Report
-from stillgate.report.markup import Markup, element, joined
-from stillgate.report.tables import Cell, card, folded, name, paragraph, soft, table
-from stillgate.report.words import NONE, moment, number, percent
 
 SLICES_WITH_DISAGREEMENTS = 12
 

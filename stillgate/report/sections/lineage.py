@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from monitor.drawing.markup import Markup, joined
+from monitor.drawing.tables import VERDICT_KIND, Cell, card, folded, name, paragraph, pill, table
+from monitor.drawing.words import NONE, count, moment, number, percent, sentence, words
 from stillgate.report.document import Report
 from stillgate.report.history import StudentLine
-from stillgate.report.markup import Markup, joined
-from stillgate.report.tables import VERDICT_KIND, Cell, card, folded, name, paragraph, pill, table
-from stillgate.report.words import NONE, count, moment, number, percent, sentence, words
 from stillgate.show import erased_rows
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.tables import card, folded, name, paragraph, table
+from monitor.drawing.words import count, length, moment, number, percent
 from stillgate.report.course import Line, Mark
 from stillgate.report.document import Report
-from stillgate.report.markup import Markup, element, joined
-from stillgate.report.tables import card, folded, name, paragraph, table
 from stillgate.report.time_charts import (
     divergence_chart,
     fidelity_chart,
 )
-from stillgate.report.words import count, length, moment, number, percent
 
 
 def time_section(report: Report) -> Markup:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from monitor.drawing.markup import NOTHING, Markup, element, joined
+from monitor.drawing.tables import VERDICT_KIND, Cell, bounded, card, folded, name, paragraph, pill, table
+from monitor.drawing.words import NONE, count, percent
 from monitor.live_verdict import NOT_JUDGED
 from stillgate.report.document import SLICES_SHOWN, Report
-from stillgate.report.markup import NOTHING, Markup, element, joined
 from stillgate.report.slices import SliceLine
-from stillgate.report.tables import VERDICT_KIND, Cell, bounded, card, folded, name, paragraph, pill, table
-from stillgate.report.words import NONE, count, percent
 from stillgate.show import labels_said
 
 VERDICT_COLUMNS = ("slice", "judged by", "verdict", "reason")

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitor.drawing.markup import NOTHING, Markup, element, joined
+from monitor.drawing.tables import Cell, bounded, card, name, paragraph, table
+from monitor.drawing.words import count, number, words
 from stillgate.report.document import Report
-from stillgate.report.markup import NOTHING, Markup, element, joined
-from stillgate.report.tables import Cell, bounded, card, name, paragraph, table
-from stillgate.report.words import count, number, words
 
 OF_INPUTS = (
     "words", "embedding_region", "embedding_distance", "student_classes", "student_confidence", "teacher_classes",

@@ -1,8 +1,8 @@
 """What the words and numbers of the page mean."""
 
+from monitor.drawing.markup import NOTHING, Markup, element, joined
+from monitor.drawing.tables import paragraph
 from stillgate.report.document import Report
-from stillgate.report.markup import NOTHING, Markup, element, joined
-from stillgate.report.tables import paragraph
 
 TERMS = (
     (

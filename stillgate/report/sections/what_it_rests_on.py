@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from monitor.drawing.markup import Markup, element, joined
+from monitor.drawing.tables import card, name, paragraph, soft, table
+from monitor.drawing.words import count, percent, words
 from stillgate.report.document import Report
-from stillgate.report.markup import Markup, element, joined
-from stillgate.report.tables import card, name, paragraph, soft, table
-from stillgate.report.words import count, percent, words
 
 
 def coverage_section(report: Report) -> Markup:

@@ -14,7 +14,7 @@ from ledger.configuration import CurationSection, TaskSection
 from ledger.control_file import open_control_file, transaction
 from ledger.exchange import TEACHER, TEACHER_AGAIN, Answer, Exchange, Origin, Outcome, ServedBy
 from ledger.exchange_file import ExchangeFile, exchange_path, exchange_paths
-from ledger.labels import keep_label, every_label
+from ledger.labels import every_label, keep_label
 from ledger.observation import Observation, ObservationError, hard_label
 from ledger.tables import AlarmRow, JobRow, TeacherChangeRow
 from tests.ledger.builders import SURE_A, build_answer, build_exchange

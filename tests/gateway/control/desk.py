@@ -76,6 +76,10 @@ distillation_allowed = true
 decided_by = "olga"
 decided_on = "2026-01-02"
 terms = "ours"
+[task.fairness]
+none_because = "no people"
+declared_by = "olga"
+declared_on = 2026-01-02
 [task.governance]
 owner = "owen"
 sponsor = "sam"

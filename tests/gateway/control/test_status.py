@@ -40,7 +40,7 @@ def test_a_deployment_without_a_student_is_healthy(desk: Desk) -> None:
     _alive(desk)
     status = _status(desk)
     assert (status["health"], status["problems"], status["tasks"][0]["serving"]) == ("healthy", [], None)
-    assert [act["command"] for act in status["acts"]] == ['stillgate distill topics --reason "..."']
+    assert [act["command"] for act in status["acts"]] == ['stillgate distill open topics --reason "..."']
 
 
 def test_the_teacher_is_shown_with_its_changes_its_noise_and_its_extra_calls(

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from ledger.spots import spot_of
+from monitor.drawing.markup import element, text, visible
 from monitor.statistics import references_of
 from monitor.sums import SliceSums, merged
-from stillgate.report.markup import element, text, visible
 from tests.gateway.control.desk import raise_alarm
 from tests.monitor.world import A, build_pair
 from tests.stillgate.report.stopped import Stopped, some_traffic

@@ -1,0 +1,1 @@
+"""Pages without script that refer to nothing outside themselves: markup, tables and charts in SVG."""
