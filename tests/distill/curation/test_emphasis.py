@@ -4,7 +4,7 @@ from distill.curation.emphasis import MOST_EMPHASIS, emphasised
 from distill.curation.split import GateRow, Split
 from ledger.configuration import TaskSection
 from tests.distill.desk import build_row
-from tests.distill.test_gate import Parrot
+from tests.distill.gating.parrot import Parrot
 
 
 def test_the_incumbents_failures_weigh_more(task: TaskSection) -> None:
