@@ -21,11 +21,14 @@ from distill.gating.look import ALONE, Beside
 from distill.gating.looks import take_look
 from distill.gating.mix import inputs_per_day
 from distill.gating.terms import looks_of, signature_of
+from distill.registration.folder import Background, write_folder
 from distill.registration.register import fairness_statement
+from distill.registration.signing import sign
 from distill.rows import Row
 from distill.split import Split
 from ledger.artifacts import Certificate, GateReport, Lineage, Manifest, publish, seal
 from ledger.clock import now_us
+from ledger.job_folders import LOCK_FILE
 from monitor.statistics import references_of
 from student.session import Student
 
@@ -156,8 +159,19 @@ def _publish(context: JobContext, sealed: Sealed, judged: Judged) -> Published:
             "signature": signature_of(context.task),
         }
     )
+    write_folder(sealed.folder, manifest, judged.sums, _background(context))
     digest = seal(sealed.folder, manifest)
+    sign(sealed.folder, context.configuration.student.signing_key)
     return Published(publish(sealed.folder, context.data_directory, digest), digest)
+
+
+def _background(context: JobContext) -> Background:
+    task = context.task
+    return Background(
+        lock_path=context.folder / LOCK_FILE,
+        teacher={"url": task.teacher.url, "dialect": task.dialect},
+        run=task.model_dump(mode="json", include={"candidate", "gate", "criteria", "slice", "classes"}),
+    )
 
 
 def _load(context: JobContext, sealed: Sealed) -> Student:
