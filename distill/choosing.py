@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 from distill.context import CannotDistil, JobContext, say_progress
-from distill.curation.rows import Ingested, ingest
+from distill.curation.ingest import ingest
+from distill.curation.rows import Ingested
 from distill.curation.split import Split, draw_gate, split_rows
 from distill.gating.lock import Lock, lock_gate, read_lock, rows_locked_before
 from distill.incumbent import newest_student

@@ -1,6 +1,5 @@
 """What the event loop hands to the recorder when a response has ended, and how it becomes an exchange."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from ledger.exchange import (
     exchange_id,
 )
 from ledger.extra_calls import Purpose
+from ledger.input_digests import digest_of
 from ledger.observation import Observation
 
 MAX_FORM_BYTES = 64 * 1024  # of a reply that is kept for the student's to look like it
@@ -180,10 +180,6 @@ def build_audit(audit: CapturedAudit) -> Answer | None:
     return Answer(
         audit.sequence, responder, origin, audit.answered_at_us, audit.latency_us, said, audit.share
     )
-
-
-def digest_of(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _asked(captured: Captured) -> Asked | Unpaired:

@@ -17,7 +17,18 @@ import orjson
 from sqlalchemy import Connection, create_engine, text
 
 from ledger.clock import now_us
-from ledger.exchange import Answer, Arm, Exchange, Fallback, Origin, Outcome, ServedBy, Unpaired
+from ledger.exchange import (
+    TEACHER,
+    TEACHER_AGAIN,
+    Answer,
+    Arm,
+    Exchange,
+    Fallback,
+    Origin,
+    Outcome,
+    ServedBy,
+    Unpaired,
+)
 from ledger.observation import Observation, ObservationError
 from ledger.schema import add_column, m001_initial, migrate
 from ledger.spots import NOWHERE
@@ -375,6 +386,50 @@ def exchanges_of_task(connection: sqlite3.Connection, task: str, since_us: int =
         (task, since_us),
     )
     return map(read_exchange, rows)
+
+
+def exchanges_with_inputs(
+    connection: sqlite3.Connection, task: str, digests: Iterable[str], before_us: int
+) -> Iterator[Exchange]:
+    """Exchanges of a task, started before a moment, that hold one of these inputs."""
+    rows = connection.execute(
+        f"SELECT {EXCHANGE_COLUMNS} FROM exchange e WHERE e.task = ? AND e.started_at_us < ? AND EXISTS"
+        " (SELECT 1 FROM json_each(e.input_digests) d WHERE d.value IN (SELECT value FROM json_each(?)))"
+        " ORDER BY e.sequence",
+        (task, before_us, _json(list(digests))),
+    )
+    return map(read_exchange, rows)
+
+
+def inputs_before(connection: sqlite3.Connection, task: str, before_us: int) -> int:
+    """How many inputs the exchanges of a task have that started before a moment."""
+    query = (
+        "SELECT coalesce(sum(json_array_length(input_digests)), 0) FROM exchange"
+        " WHERE task = ? AND started_at_us < ?"
+    )
+    return int(connection.execute(query, (task, before_us)).fetchone()[0])
+
+
+def newest_start(connection: sqlite3.Connection, task: str) -> int | None:
+    """When the last exchanges of a task started; None where there are none."""
+    query = (
+        "SELECT max(started_at_us) FROM"
+        " (SELECT started_at_us FROM exchange WHERE task = ? ORDER BY sequence DESC LIMIT 100)"
+    )
+    newest: int | None = connection.execute(query, (task,)).fetchone()[0]
+    return newest
+
+
+def teacher_answers(
+    connection: sqlite3.Connection,
+) -> Iterator[tuple[int, str, tuple[Observation, ...]]]:
+    """What the teacher said off the path: sequence of the exchange, responder, observations; in that order."""
+    rows = connection.execute(
+        "SELECT exchange_sequence, responder, observations FROM answer WHERE responder IN (?, ?)"
+        " ORDER BY exchange_sequence, responder",
+        (TEACHER, TEACHER_AGAIN),
+    )
+    return ((sequence, responder, read_observations(text)) for sequence, responder, text in rows)
 
 
 def read_exchange(row: tuple[Any, ...]) -> Exchange:

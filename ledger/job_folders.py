@@ -14,6 +14,7 @@ import orjson
 
 LOCK_FILE = "gate.lock.json"
 ROWS_FILE = "rows.json"
+REVIEW_FILE = "review.json"  # rows that people should look at, and what they said: distill.curation.review
 SCRATCH = "scratch"  # what stages keep only to be faster the next time, such as embeddings of texts
 AGREED_FILE = "agreed.json"  # of one look at the gate: digest of a row -> whether the student agrees
 ROUND_FILE = "round.json"  # distill.gating.rounds: which rows the student agreed on
@@ -42,6 +43,12 @@ def read_lists(folder: Path) -> RowLists:
     return RowLists(frozenset(() if lock is None else lock["rows"]), training)
 
 
+def training_rows(folder: Path) -> list[str]:
+    """Digests of the rows that a job trained on; none where it kept no list."""
+    rows = _read(folder / ROWS_FILE)
+    return [] if rows is None else list(rows.get("train", ()))
+
+
 def forget_rows(folder: Path, digests: Collection[str]) -> None:
     """Take these rows out of all lists, and away with what was computed from texts; done again it changes nothing.
 
@@ -63,6 +70,9 @@ def forget_rows(folder: Path, digests: Collection[str]) -> None:
     lock = _read(folder / LOCK_FILE)
     if lock is not None and not gone.isdisjoint(lock["rows"]):
         write_whole(folder / LOCK_FILE, _without(lock, gone, folder / LOCK_FILE))
+    review = _read(folder / REVIEW_FILE)
+    if review is not None and not gone.isdisjoint(review["rows"]):
+        write_whole(folder / REVIEW_FILE, {**review, "rows": _left(review["rows"], gone)})
 
 
 def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlmodel import Session, col, delete, select
 from ledger.clock import now_us
 from ledger.tables import LabelRow
 
+_PAGE = 5000  # labels read at once
 _AT_ONCE = 500  # exchanges in one query: SQLite limits its parameters
 LEAST_PROBABILITY = 0.001  # of being chosen for labelling: a label weighs at most a thousand
 
@@ -83,3 +84,14 @@ def remove_labels(session: Session, numbers: Collection[int]) -> None:
     """Those that can never meet their exchange."""
     if numbers:
         session.exec(delete(LabelRow).where(col(LabelRow.number).in_(numbers)))
+
+
+def every_label(session: Session) -> dict[tuple[str, int], str]:
+    """What is known of each input, by exchange and place: the last label that arrived for it."""
+    known: dict[tuple[str, int], str] = {}
+    number = 0
+    while page := labels_after(session, number, _PAGE):
+        known.update({(row.exchange_id, row.input_index): row.label for row in page})
+        number = page[-1].number or 0
+        session.expunge_all()  # a page at a time in memory
+    return known

@@ -1,19 +1,17 @@
-"""Logged exchanges as rows to learn from: what the pinned teacher answered, and nothing else.
+"""Rows to learn from and to be judged on: distinct texts with what the pinned teacher answered, and nothing else.
 
 Rows answered by a student are never targets: a student that learns from students forgets the teacher.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
-from ledger.configuration import TaskSection
-from ledger.exchange import TEACHER, Answer, Exchange, Outcome
-from ledger.exchange_file import answers_of, exchange_paths, exchanges_of_task, reading
+from distill.curation.self_agreement import UNKNOWN, SelfAgreement
+from distill.curation.window import EVERYTHING, Window
 from ledger.observation import Observation
-from ledger.slices import slices_of, subject_of
+
+ANONYMOUS = ""  # the principal of exchanges that do not say whose they are
 
 
 class Unusable(StrEnum):
@@ -22,9 +20,20 @@ class Unusable(StrEnum):
     INCOMPLETE = "incomplete"  # the response was cut or failed
     NOT_ASKED = "not_asked"  # the student answered alone
     OTHER_TEACHER = "other_teacher"  # answered by a version that is not the pinned one
+    BEFORE_TEACHER_CHANGE = "before_teacher_change"  # by the pinned version, before it was seen to change
     NO_DISTRIBUTION = "no_distribution"  # the teacher's answer could not be read as one
+    MOSTLY_OTHER = "mostly_other"  # most of the teacher's answer names none of the task's classes
     TEXT_NOT_KEPT = "text_not_kept"  # the task captures no inputs
+    OUT_OF_WINDOW = "out_of_window"  # it came before the stretch that is learned from
     REPEATED = "repeated"  # the same text came before; its row counts it
+
+
+class Source(StrEnum):
+    """Where a row comes from."""
+
+    TRAFFIC = "traffic"  # the window of the record
+    REPLAY = "replay"  # the record before it: an earlier student of this task learned from it
+    IMPORTED = "imported"  # a person brought it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,86 +45,36 @@ class Row:
     input_index: int
     at_us: int
     text: str
-    teacher: Observation
+    teacher: Observation  # the mean of its answers, where it answered more than once
     slices: tuple[str, ...]
     inclusion: float  # probability with which the teacher was asked
     repeats: int  # how often the text came
     words: int = 0
     emphasis: float = 1.0  # weight in training beside those that inclusion and repeats give
+    weight: float = 1.0  # in training, all told: distill.curation.weighing
+    live: float = 0.0  # how often it came in the live stretch, by inclusion
+    truth: int | None = None  # the class that verified labels agree on
+    principals: tuple[str, ...] = ()  # pseudonyms of those who sent it, the first MOST_PRINCIPALS
+    voted: bool = False  # the teacher only names classes, and the mean is of its votes
+    group: str = ""  # digest of the first of its near-duplicates; rows of a group stay in one part
+    also: tuple[str, ...] = ()  # digests of the other texts that this row stands for
+    source: Source = Source.TRAFFIC
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of every text that it stands for."""
+        return (self.digest, *self.also)
+
+    @property
+    def group_id(self) -> str:
+        return self.group or self.digest
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
     rows: tuple[Row, ...]  # in order of arrival
     unusable: Mapping[str, int]
-
-
-def ingest(data_directory: Path, task: TaskSection) -> Ingested:
-    """Every distinct text of the task that the pinned teacher answered, over all gateways."""
-    rows: dict[str, Row] = {}
-    unusable: Counter[str] = Counter()
-    for found in _inputs(data_directory, task):
-        if isinstance(found, Unusable):
-            unusable[found] += 1
-        elif found.digest in rows:
-            unusable[Unusable.REPEATED] += 1
-            rows[found.digest] = _counted_again(rows[found.digest])
-        else:
-            rows[found.digest] = found
-    ordered = sorted(rows.values(), key=lambda row: (row.at_us, row.exchange_id, row.input_index))
-    return Ingested(tuple(ordered), dict(unusable))
-
-
-def _counted_again(row: Row) -> Row:
-    return replace(row, repeats=row.repeats + 1)
-
-
-def _inputs(data_directory: Path, task: TaskSection) -> Iterator[Row | Unusable]:
-    for path in exchange_paths(data_directory):
-        with reading(path) as connection:
-            for exchange in exchanges_of_task(connection, task.name):
-                teacher = exchange.teacher or _audit_answer(answers_of(connection, exchange.sequence))
-                yield from rows_of(exchange, teacher, task)
-
-
-def _audit_answer(answers: Iterable[Answer]) -> tuple[Observation, ...]:
-    return next((answer.observations for answer in answers if answer.responder == TEACHER), ())
-
-
-def rows_of(
-    exchange: Exchange, teacher: tuple[Observation, ...], task: TaskSection
-) -> Iterator[Row | Unusable]:
-    """A row, or the reason why there is none, for each input of the exchange."""
-    for index in range(len(exchange.input_digests)):
-        observation = teacher[index] if index < len(teacher) else None
-        if observation is None:
-            yield Unusable.NOT_ASKED
-        else:
-            yield _unusable(exchange, index, observation, task) or _row(exchange, index, observation, task)
-
-
-def _unusable(exchange: Exchange, index: int, teacher: Observation, task: TaskSection) -> Unusable | None:
-    if exchange.outcome is not Outcome.COMPLETE:
-        return Unusable.INCOMPLETE
-    if exchange.teacher_epoch != task.teacher.version:
-        return Unusable.OTHER_TEACHER
-    if teacher.probabilities is None:
-        return Unusable.NO_DISTRIBUTION
-    if task.capture.inputs != "text" or not exchange.inputs[index]:
-        return Unusable.TEXT_NOT_KEPT
-    return None
-
-
-def _row(exchange: Exchange, index: int, teacher: Observation, task: TaskSection) -> Row:
-    return Row(
-        digest=exchange.input_digests[index],
-        exchange_id=exchange.exchange_id,
-        input_index=index,
-        at_us=exchange.started_at_us,
-        text=exchange.inputs[index],
-        teacher=teacher,
-        slices=slices_of(task.rules, subject_of(exchange, index, task.classes[teacher.top])),
-        inclusion=exchange.inclusion,
-        repeats=1,
-        words=exchange.input_words[index],
-    )
+    replay: tuple[Row, ...] = ()  # of earlier jobs, from before the window
+    window: Window = EVERYTHING
+    agreement: SelfAgreement = UNKNOWN
+    labels: Mapping[str, int] = field(default_factory=dict)  # distill.curation.gathering.LabelUse

@@ -1,12 +1,14 @@
 """Which rows train, stop, calibrate and gate: decided by a hash of the text, so that it never changes.
 
-A gate row is a gate row for ever: rows of earlier locks are kept out of training in every later round.
+Near-duplicates stay in one part. A gate row is a gate row for ever: rows of earlier locks, and those that nearly are
+such rows, are kept out of training in every later round.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from distill.curation.rows import Row
 from ledger.configuration import GateSection
@@ -17,6 +19,13 @@ LockedRows = Mapping[str, str | None]  # digest -> the rule that an earlier gate
 
 LEAST_GATE_SHARE, MOST_GATE_SHARE = 0.15, 0.35  # of all rows, drawn whatever their slice
 DEV_SHARE, CALIBRATION_SHARE = 0.12, 0.15  # of what the gate leaves
+
+
+class LeftOut(StrEnum):
+    """Why a row is in no part."""
+
+    GATE_BEFORE = "gate_before"  # an earlier gate held it, or one nearly the same
+    NEAR_GATE = "near_gate"  # it would train and is nearly, or means nearly, the same as a row of the gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,7 @@ class Split:
     train: tuple[Row, ...]
     dev: tuple[Row, ...]
     calibration: tuple[Row, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def draw_gate(
@@ -54,24 +64,46 @@ def draw_gate(
     """Draw rows whatever their slice, then more for each critical slice that can be proved."""
     share = min(MOST_GATE_SHARE, max(LEAST_GATE_SHARE, gate.rows / max(1, len(rows))))
     drawn = {
-        row.digest: GateRow(row, locked_before.get(row.digest))
+        row.digest: GateRow(row, _drawn_before(row, locked_before))
         for row in rows
-        if row.digest in locked_before or _uniform("gate", row.digest) < share
+        if _is_in(row, locked_before) or _uniform("gate", row.group_id) < share
     }
     for rule in (rule for rule in rules if rule.critical):
         for extra in _quota(rows, rule, gate.slice_rows, drawn):
             drawn[extra.digest] = GateRow(extra, rule.name)
-    return tuple(drawn.values())
+    return (*drawn.values(), *_of_the_same_groups(rows, drawn))
+
+
+def _of_the_same_groups(rows: Sequence[Row], drawn: Mapping[str, GateRow]) -> list[GateRow]:
+    """What else is in a group of which a row was drawn, as that row was drawn."""
+    drawn_for = {entry.row.group_id: entry.drawn_for for entry in drawn.values()}
+    return [
+        GateRow(row, drawn_for[row.group_id])
+        for row in rows
+        if row.digest not in drawn and row.group_id in drawn_for
+    ]
 
 
 def split_rows(rows: Sequence[Row], locked: LockedRows, locked_before: LockedRows) -> Split:
     """Give the locked rows to the gate and divide what no gate ever held."""
     gate = tuple(GateRow(row, locked[row.digest]) for row in rows if row.digest in locked)
-    parts: dict[str, list[Row]] = {"dev": [], "calibration": [], "train": []}
+    held = {row.group_id for row in rows if _is_in(row, locked) or _is_in(row, locked_before)}
+    parts: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.digest not in locked and row.digest not in locked_before:
-            parts[_part(_uniform("part", row.digest))].append(row)
-    return Split(gate, tuple(parts["train"]), tuple(parts["dev"]), tuple(parts["calibration"]))
+        if row.digest not in locked:
+            parts["held" if row.group_id in held else _part(_uniform("part", row.group_id))].append(row)
+    train, dev, calibration = (tuple(parts[name]) for name in ("train", "dev", "calibration"))
+    left_out = {str(LeftOut.GATE_BEFORE): len(parts["held"])} if parts["held"] else {}
+    return Split(gate, train, dev, calibration, left_out)
+
+
+def _is_in(row: Row, lock: LockedRows) -> bool:
+    """Any of the texts that it stands for."""
+    return any(digest in lock for digest in row.digests)
+
+
+def _drawn_before(row: Row, locked_before: LockedRows) -> str | None:
+    return next((locked_before[digest] for digest in row.digests if digest in locked_before), None)
 
 
 def _part(position: float) -> str:

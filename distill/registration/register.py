@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from distill.curation.licence import licence_problem
 from distill.gating.fairness import UNDECLARED
 from distill.registration.tampering import difference
 from ledger.artifacts import Manifest, artifact_folder, verify
@@ -21,12 +22,9 @@ class RegistrationRefused(Exception):
 
 def licence_record(task: TaskSection) -> Mapping[str, Any]:
     """The task's licence record. Raises RegistrationRefused unless a person allowed distillation."""
-    if task.licence is None or not task.licence.distillation_allowed:
-        stands = "is missing" if task.licence is None else "says distillation_allowed = false"
-        raise RegistrationRefused(
-            f"task {task.name}: [task.licence] {stands}. Somebody has to read the teacher's terms and, if they"
-            " permit distillation, say so there with name and date."
-        )
+    problem = licence_problem(task)
+    if problem is not None or task.licence is None:
+        raise RegistrationRefused(problem or "")
     return task.licence.model_dump(mode="json")
 
 

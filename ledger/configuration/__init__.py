@@ -2,6 +2,7 @@
 
 from ledger.configuration.asking import ExtraCallsSection, ProbeSection, RemoteStudentSection, ShadowSection
 from ledger.configuration.criteria import CriteriaSection, FairnessSection, RobustnessSection
+from ledger.configuration.curation import CurationSection
 from ledger.configuration.dialects import JsonSection, OpenAISection, OpenInferenceSection
 from ledger.configuration.fields import (
     Address,
@@ -61,6 +62,7 @@ __all__ = [
     "CostPlay",
     "CredentialSection",
     "CriteriaSection",
+    "CurationSection",
     "DeploymentSection",
     "Edges",
     "EventKind",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ledger.class_texts import class_texts
 from ledger.configuration.asking import ExtraCallsSection, ProbeSection, RemoteStudentSection, ShadowSection
 from ledger.configuration.criteria import CriteriaSection, FairnessSection
+from ledger.configuration.curation import CurationSection
 from ledger.configuration.dialects import JsonSection, OpenAISection, OpenInferenceSection
 from ledger.configuration.fields import Name, Section, UrlPath
 from ledger.configuration.governance import GovernanceSection, LicenceSection
@@ -39,6 +40,7 @@ class TaskSection(Section):
     slice: tuple[SliceSection, ...] = Field((), max_length=MAX_RULES)
     candidate: tuple[CandidateSection, ...] = ()
     trigger: TriggerSection = TriggerSection.model_construct()
+    curation: CurationSection = CurationSection.model_construct()
     gate: GateSection = GateSection.model_construct()
     criteria: CriteriaSection = CriteriaSection.model_construct()
     fairness: FairnessSection | None = None  # undeclared: no student is trained or registered

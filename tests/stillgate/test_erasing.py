@@ -13,9 +13,9 @@ import pytest
 from click.testing import Result
 from sqlmodel import select
 
-from gateway.captured import digest_of
 from ledger.control_file import open_control_file, transaction
 from ledger.erasures import unfinished_erasures
+from ledger.input_digests import digest_of
 from ledger.job_folders import job_folder, read_lists, write_rows, write_whole
 from ledger.jobs import JobStatus
 from ledger.subjects import KEY_FILE, known_subject_key, pseudonym
