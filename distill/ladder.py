@@ -29,11 +29,13 @@ from distill.manifests import (
     libraries,
     unjudged_manifest,
 )
+from distill.registration.folder import Background, write_folder
+from distill.registration.signing import sign
 from distill.stages import Finished, Stage
 from distill.training.candidates import SEED, THREADS, FittedCandidate, fit_candidate
 from ledger.artifacts import GateReport, publish, seal
 from ledger.configuration import CandidateSection
-from ledger.job_folders import AGREED_FILE
+from ledger.job_folders import AGREED_FILE, LOCK_FILE
 from student.session import Student
 
 LEAST_TRAINED = 2  # a small candidate that passes still has a larger one beside it to be compared with
@@ -107,6 +109,7 @@ def _fit(made_from: MadeFrom, section: CandidateSection, folder: Path) -> dict[s
     context, split = made_from.context, made_from.split
     cache = context.data_directory / "cache"
     fitted = fit_candidate(section, split, context.task.classes, folder / "artifact", say_progress, cache)
+    shutil.rmtree(folder / "training", ignore_errors=True)  # its checkpoints have served
     return _told(fitted) | {"rows": counts_of(split)}
 
 
@@ -159,7 +162,10 @@ def _look(
     judged = judge(student, split.gate, context.task, made_from.lock, looks, beside, inputs_per_day(rows))
     (folder / REPORT_FILE).write_text(judged.report.model_dump_json(indent=2), encoding="utf-8")
     (folder / AGREED_FILE).write_bytes(orjson.dumps(dict(judged.agreed)))
-    digest = seal(artifact, judged_manifest(made_from, manifest, judged, milliseconds))
+    manifest = judged_manifest(made_from, manifest, judged, milliseconds)
+    write_folder(artifact, manifest, judged.sums, _background(made_from))
+    digest = seal(artifact, manifest)
+    sign(artifact, context.configuration.student.signing_key)
     return {
         "outcome": judged.report.outcome,
         "reasons": list(judged.report.reasons),
@@ -167,6 +173,15 @@ def _look(
         "milliseconds_per_answer": milliseconds,
         "manifest_digest": digest,
     }
+
+
+def _background(made_from: MadeFrom) -> Background:
+    task = made_from.context.task
+    return Background(
+        lock_path=made_from.context.folder / LOCK_FILE,
+        teacher={"url": task.teacher.url, "dialect": task.dialect},
+        run=task.model_dump(mode="json", include={"candidate", "gate", "criteria", "slice", "classes"}),
+    )
 
 
 def _milliseconds(student: Student, split: Split) -> float:

@@ -18,8 +18,8 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from distill.registration.register import RegistrationRefused, register_student
-from ledger.artifacts import ArtifactError, artifact_folder, verify
+from distill.registration.register import RegistrationRefused, check_artifact, register_student
+from ledger.artifacts import ArtifactError
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.glance import OPEN_JOBS, Glance
@@ -50,9 +50,12 @@ class Worker:
     """One job at a time until told to stop."""
 
     def __init__(self, configuration: Configuration, path: Path, engine: Engine, name: str) -> None:
-        self._data_directory = configuration.deployment.data_directory
+        self._configuration = configuration
         self._path, self._engine, self._name = path, engine, name
-        self._glance, self._said_at = Glance(self._data_directory), -IDLE_BEAT_SECONDS  # on time.monotonic()
+        self._glance, self._said_at = (
+            Glance(configuration.deployment.data_directory),
+            -IDLE_BEAT_SECONDS,
+        )  # on time.monotonic()
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -148,7 +151,7 @@ class Worker:
     def _register(self, job: JobRow, artifact: str, digest: str, conclusion: dict[str, Any] | None) -> None:
         assert job.id is not None
         try:
-            manifest = verify(artifact_folder(self._data_directory, artifact), digest)
+            manifest = check_artifact(self._configuration, job, artifact, digest)
             with transaction(self._engine) as session:
                 if finish_job(session, job.id, self._name, JobStatus.SUCCEEDED, [], artifact, conclusion):
                     register_student(session, job, artifact, manifest, digest)

@@ -19,6 +19,7 @@ MANIFEST = "manifest.json"
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS_FILE = "weights.safetensors"  # what training changed: the next student of this kind may start from it
+SIGNATURE_FILE = "model.sig"  # over all other files, the manifest too: the one file that it cannot list
 
 
 class ArtifactError(Exception):
@@ -162,7 +163,8 @@ def artifact_folder(data_directory: Path, artifact: str) -> Path:
 
 def seal(folder: Path, manifest: Manifest) -> str:
     """Write the manifest, with the digests of the files that lie there, and return its own digest."""
-    files = {path.name: _digest_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    unlisted = (MANIFEST, SIGNATURE_FILE)
+    files = {path.name: _digest_file(path) for path in sorted(folder.iterdir()) if path.name not in unlisted}
     content = orjson.dumps(
         manifest.model_copy(update={"files": files}).model_dump(mode="json"),
         option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
@@ -195,7 +197,7 @@ def verify(folder: Path, manifest_digest: str) -> Manifest:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         raise ArtifactError(f"{manifest_path} is no manifest of this release: {error}") from None
-    found = {path.name for path in folder.iterdir()} - {MANIFEST}
+    found = {path.name for path in folder.iterdir()} - {MANIFEST, SIGNATURE_FILE}
     if found != set(manifest.files):
         raise ArtifactError(f"{folder} holds {sorted(found)}, the manifest lists {sorted(manifest.files)}")
     for name, digest in manifest.files.items():

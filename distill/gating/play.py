@@ -62,8 +62,12 @@ def _served(section: StabilityPlay, facts: PlayFacts) -> CriterionVerdict:
 def _payback(section: CostPlay, facts: PlayFacts) -> CriterionVerdict:
     """Days until the savings have paid for the build, from the bounds of the share that is served."""
     if facts.call_cost is None or not facts.inputs_per_day:
-        missing = "teacher.call_cost" if facts.call_cost is None else "the inputs of a day"
-        return _unknown("payback", f"{missing} is not known; set it, or let the gateway record for a day")
+        return _unknown(
+            "payback",
+            "teacher.call_cost is not set, so nobody knows what an answer saves; set it"
+            if facts.call_cost is None
+            else "the record spans less than an hour, so nobody knows how many inputs a day has; let it run on",
+        )
     share = _share(facts.served, facts.drawn, facts.alpha, "rows would be served")
     saved = facts.inputs_per_day * facts.call_cost * (1 - facts.audit_share)
 

@@ -7,11 +7,13 @@ from sqlmodel import Session
 
 from distill.curation.licence import licence_problem
 from distill.gating.fairness import UNDECLARED
-from ledger.artifacts import Manifest
+from distill.registration.tampering import difference
+from ledger.artifacts import Manifest, artifact_folder, verify
 from ledger.audit import append_audit
 from ledger.clock import now_us
-from ledger.configuration import TaskSection
+from ledger.configuration import Configuration, TaskSection
 from ledger.tables import JobRow, StudentRow
+from student.signature import check_signature
 
 
 class RegistrationRefused(Exception):
@@ -33,10 +35,26 @@ def fairness_statement(task: TaskSection) -> Mapping[str, Any]:
     return task.fairness.model_dump(mode="json")
 
 
+def check_artifact(
+    configuration: Configuration, job: JobRow, artifact: str, manifest_digest: str
+) -> Manifest:
+    """Verify files, signature, lock, data manifest and licence. Raises ArtifactError or RegistrationRefused."""
+    data_directory = configuration.deployment.data_directory
+    folder, task = artifact_folder(data_directory, artifact), configuration.task_named(job.task)
+    manifest = verify(folder, manifest_digest)
+    check_signature(folder, configuration.student.public_key)
+    if task is not None:
+        licence_record(task)  # it may have been withdrawn while the job ran
+    refusal = _refusal(job, manifest) or difference(data_directory, folder, manifest)
+    if refusal:
+        raise RegistrationRefused(f"{artifact} cannot be registered: {refusal}")
+    return manifest
+
+
 def register_student(
     session: Session, job: JobRow, artifact: str, manifest: Manifest, manifest_digest: str
 ) -> None:
-    """Add the student to the control file, in the transaction that closes its job."""
+    """Add the checked student to the control file, in the transaction that closes its job."""
     refusal = _refusal(job, manifest)
     if refusal:
         raise RegistrationRefused(f"{artifact} cannot be registered: {refusal}")

@@ -34,7 +34,7 @@ def untraceable() -> str | None:
 @pytest.mark.slow
 def test_a_tick_killed_before_statements(processes: TickProcesses, tmp_path: Path) -> None:
     """Nothing of the tick is there or all of it, and the next one ends in the same state, bit for bit."""
-    left = every_moment(processes, rich_tick(tmp_path), "statement", step=67)
+    left = every_moment(processes, rich_tick(tmp_path), "statement", step=61)
 
     assert left == sorted(left, key=["untouched", "begun", "committed"].index)
     assert min(map(left.count, ("untouched", "begun", "committed"))) > 0
