@@ -77,7 +77,7 @@ class World:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.poisoning")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--write", action="store_true", help=f"into {PAGE}")
     options = parser.parse_args()
@@ -97,7 +97,7 @@ def measure(posts: Sequence[Post], seeds: Sequence[int]) -> Report:
         for attack in ATTACKS:
             for way, outcome in _outcomes(world, attack, seed).items():
                 found.setdefault((attack.name, way), []).append(outcome)
-                print(seed, attack.name, way, outcome, flush=True)
+                print(f"seed {seed}: {attack.name}; {way}: {outcome.success:.1%}", flush=True)
     return Report(PART, (_table(found, len(seeds)),), ())
 
 
