@@ -13,7 +13,7 @@ from distill.curation.review import Answer, Decision, Doubtful
 from distill.curation.rows import Row
 from distill.curation.semantic import semantic_duplicates
 from distill.curation.teacher_errors import doubtful_rows
-from distill.curation.weighing import WeightSummary, natural_weight, weighed
+from distill.curation.weighing import WeightSummary, weighed
 from ledger.configuration import TaskSection
 from ledger.observation import Observation
 
@@ -105,7 +105,7 @@ def _matched(
     factors = live_factors(
         cells,
         np.array([row.live for row in everything]),
-        np.array([natural_weight(row) for row in everything]),
+        np.array([row.natural_weight for row in everything]),
         np.array([row.digest in trains for row in everything], dtype=bool),
     )
     by_digest = {row.digest: factor for row, factor in zip(everything, factors.tolist(), strict=True)}

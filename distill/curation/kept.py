@@ -21,7 +21,7 @@ from ledger.observation import Observation
 
 _PLAIN = (
     *("exchange_id", "input_index", "at_us", "slices", "inclusion", "repeats", "words"),
-    *("weight", "live", "truth", "voted"),
+    *("emphasis", "live", "truth", "voted"),
 )
 
 
