@@ -1,6 +1,5 @@
 """Rows of the record as rows to learn from: token ids, what the teacher said and how surely, and weights."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,5 +34,5 @@ def said_by(teacher: Observation) -> Said:
 
 
 def weight_of(row: Row) -> float:
-    """Rows asked about rarely stand for more of the traffic; repeats count by their square root."""
-    return min(MOST_WEIGHT, row.emphasis * math.sqrt(row.repeats) / row.inclusion)
+    """All told, within a limit."""
+    return min(MOST_WEIGHT, row.weight)
