@@ -50,7 +50,6 @@ class Row:
     inclusion: float  # probability with which the teacher was asked
     repeats: int  # how often the text came
     words: int = 0
-    emphasis: float = 1.0  # weight in training beside those that inclusion and repeats give
     weight: float = 1.0  # in training, all told: distill.curation.weighing
     live: float = 0.0  # how often it came in the live stretch, by inclusion
     truth: int | None = None  # the class that verified labels agree on
