@@ -10,8 +10,9 @@ from distill.curation.rows import Row
 from distill.training.encode import load_tokenizer, tokenizer_file
 from distill.training.encoded_rows import encoded, said_by
 from distill.training.export import ParityBroken
-from distill.training.finish import calibrate_and_export, check_served
+from distill.training.finish import calibrate_and_export
 from distill.training.losses import Said
+from distill.training.served import check_served
 from distill.training.static_student import StaticStudent
 from distill.training.training_rows import TrainingRows
 from ledger.artifacts import seal
