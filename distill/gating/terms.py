@@ -58,7 +58,7 @@ def signature_of(task: TaskSection) -> dict[str, Any]:
             "policy": "standing",
             "signed_by": task.governance.sponsor,
             "signed_on": None,
-            "driver": task.governance.driver,
+            "driver": task.driver,
             "source": "[task.governance]",
             "terms": digest,
         }
@@ -68,7 +68,7 @@ def signature_of(task: TaskSection) -> dict[str, Any]:
         "policy": section.policy,
         "signed_by": section.signed_by,
         "signed_on": section.signed_on.isoformat(),
-        "driver": section.driver or task.governance.driver,
+        "driver": task.driver,
         "source": "[task.signature]",
         "terms": digest,
     }
