@@ -10,13 +10,15 @@ from stillgate.show import Document, percent, table_of, word
 def show_list(document: Document) -> RenderableType:
     """The newest first."""
     table = table_of(
-        "student", "task", "kind", "stage", "share>", "gate", "agreement>", "at least>", "registered", "parent", "job>"
+        "student", "task", "kind", "precision", "stage", "share>", "gate", "agreement>", "at least>", "registered",
+        "parent", "job>",
     )  # fmt: skip
     for student in document["students"]:
         table.add_row(
             student["artifact"],
             student["task"],
             student["kind"],
+            student["precision"] or "",
             word(student["stage"]),
             percent(student["share"], 0) if student["share"] else "",
             Text(student["problem"], style="red") if student["problem"] else word(student["gate_outcome"]),
@@ -70,9 +72,8 @@ def show_difference(document: Document) -> RenderableType:
         changed.add_row(Text(path), Text(str(old)), Text(str(new)))
     old, new = document["served"]
     served = Text(f"may serve {percent(old)} of traffic, {percent(new)} by its own gate's rows")
-    return Group(
-        slices, *([Text(), criteria] if document["criteria"] else []), Text(), served, Text(), changed
-    )
+    criteria_shown: list[RenderableType] = [Text(), criteria] if document["criteria"] else []
+    return Group(slices, *criteria_shown, Text(), served, Text(), changed)
 
 
 def _number(value: float | None) -> str:

@@ -166,6 +166,7 @@ def _in_short(view: dict[str, Any]) -> dict[str, Any]:
     names = ("artifact", "task", "kind", "stage", "share", "gate_outcome", "parent", "job_id", "problem")
     return {
         **{name: view[name] for name in names},
+        "precision": manifest["precision"] if manifest else None,
         "registered_at_us": view["registered_at_us"],
         "agreement": overall["agreements"] / overall["pairs"] if overall and overall["pairs"] else None,
         "lower_bound": overall["lower_bound"] if overall else None,

@@ -7,12 +7,12 @@ probability of any wrong pass stays alpha (fixed-sequence testing, Maurer et al.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from distill.curation.split import GateRow
 from distill.gating.answers import Answers
 from distill.gating.gate import Judged, judge
 from distill.gating.lock import Lock
 from distill.gating.look import ALONE, Beside
 from distill.gating.terms import ARTIFACTS
-from distill.split import GateRow
 from ledger.configuration import TaskSection
 
 ORIGINAL = ARTIFACTS[0]  # what the others were quantized from

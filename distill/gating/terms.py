@@ -11,11 +11,7 @@ import orjson
 
 from ledger.configuration import SignatureSection, TaskSection
 
-ARTIFACTS = (
-    "fp32",
-    "int8-weights",
-    "int8-dynamic",
-)  # of one candidate, in the order in which they are judged
+ARTIFACTS = ("fp32", "int8-weights", "int8-dynamic")  # Manifest.precision, in the order of judgement
 SIGNED_DIGITS = 12  # of the digest, the least that a signature has to name
 
 

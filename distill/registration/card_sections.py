@@ -267,7 +267,9 @@ def _training(manifest: Manifest) -> CardSection:
         + ", ".join(f"{words(name)} {value:.3g}" for name, value in manifest.parity.items())
         + ".",
     )
-    return CardSection("training", "How it was made", sentences, ("what", "value>"), (*rows, *libraries))
+    origin = f"Its weights are those of {lineage.quantized_from} as {manifest.precision}."
+    said = sentences if lineage.quantized_from is None else (*sentences, origin)
+    return CardSection("training", "How it was made", said, ("what", "value>"), (*rows, *libraries))
 
 
 def _people(manifest: Manifest) -> CardSection:

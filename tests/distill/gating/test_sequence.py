@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from distill.curation.split import Split
 from distill.gating.concluding import best_of, conclude
 from distill.gating.gate import Judged, judge
 from distill.gating.lock import lock_gate
 from distill.gating.outcome import Step
 from distill.gating.rounds import rounds_before
 from distill.gating.sequence import judge_in_order
-from distill.split import Split
 from ledger.configuration import TaskSection
 from tests.distill.desk import build_row
 from tests.distill.gating.parrot import Parrot, gate_of, texts_of

@@ -12,7 +12,7 @@ from distill.gating.look import Answers
 from distill.gating.terms import signature_of
 from distill.registration.folder import Background, write_folder
 from distill.registration.register import check_artifact, fairness_statement, licence_record
-from ledger.artifacts import Manifest, publish, seal
+from ledger.artifacts import MANIFEST, Manifest, publish, seal
 from ledger.configuration import Configuration
 from ledger.control_file import transaction
 from ledger.job_folders import LOCK_FILE, job_folder
@@ -37,6 +37,11 @@ class Published:
     def lock_path(self) -> Path:
         assert self.job.id is not None
         return job_folder(self.configuration.deployment.data_directory, self.job.id) / LOCK_FILE
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Digests by file name, as they were sealed."""
+        return Manifest.model_validate_json((self.folder / MANIFEST).read_bytes()).files
 
     def check(self) -> Manifest:
         return check_artifact(self.configuration, self.job, self.folder.name, self.digest)
