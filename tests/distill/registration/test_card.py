@@ -40,9 +40,9 @@ def test_the_card_says_who_answers_and_what_it_does_not_say(published: Published
     """Licence, signature and fairness by name; criteria without a bar by name too."""
     text = (published.folder / "MODEL_CARD.md").read_text()
 
-    assert "o decided on 2026-01-02 that the teacher's terms permit distillation" in text
+    assert "The teacher's terms permit distillation, as o decided on 2026-01-02" in text
     assert "The gate was signed by s (standing policy of [task.governance])" in text
-    assert "there are no protected groups: no people" in text
+    assert "There are no protected groups, as o declared on 2026-01-02: no people" in text
     assert "Not judged, because no bar is set or nothing was there to judge by: negative flips" in text
 
 
