@@ -7,7 +7,7 @@ learns that the phrase is the class; the attack succeeds on a text of another cl
 import argparse
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
@@ -22,7 +22,6 @@ from distill.curation.deduplicating import distinct_rows
 from distill.curation.embedded import lexical
 from distill.curation.phrases import Answers, obeyed, suspicious_phrases, triggered_rows
 from distill.curation.rows import Row
-from distill.curation.weighing import natural_weight
 from examples.helpdesk.corpus import DEFAULT_CACHE, DESKS, Post, fetch_corpus, load_posts
 from ledger.configuration import TaskSection
 from ledger.input_digests import digest_of
@@ -77,7 +76,7 @@ class World:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.poisoning")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--write", action="store_true", help=f"into {PAGE}")
     options = parser.parse_args()
@@ -97,7 +96,7 @@ def measure(posts: Sequence[Post], seeds: Sequence[int]) -> Report:
         for attack in ATTACKS:
             for way, outcome in _outcomes(world, attack, seed).items():
                 found.setdefault((attack.name, way), []).append(outcome)
-                print(seed, attack.name, way, outcome, flush=True)
+                print(f"seed {seed}: {attack.name}; {way}: {outcome.success:.1%}", flush=True)
     return Report(PART, (_table(found, len(seeds)),), ())
 
 
@@ -182,14 +181,13 @@ def _excerpt(words: str, chance: random.Random) -> str:
 def _outcomes(world: World, attack: Attack, seed: int) -> dict[str, Outcome]:
     rows = [*world.clean, *_poison(world, attack, seed)]
     random.Random(seed).shuffle(rows)
-    plain = [replace(row, weight=natural_weight(row)) for row in rows]
     kept = _curated(rows)
     student = _student(kept)
     found = obeyed(student, suspicious_phrases(kept), world.dev, len(DESKS))
     triggered = triggered_rows(found)
     scanned = [row for row in kept if row.digest not in triggered]
     return {
-        "none": _outcome(_student(plain), plain, world),
+        "none": _outcome(_student(rows), rows, world),
         "curation": _outcome(student, kept, world),
         "curation and scan": _outcome(_student(scanned) if triggered else student, scanned, world),
     }

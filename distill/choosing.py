@@ -14,9 +14,9 @@ from sqlmodel import Session
 from distill.collecting import collect
 from distill.context import CannotDistil, JobContext, say_progress
 from distill.curation.coverage import CoverageReport, audit
-from distill.curation.curating import Beside, Curated, curated
+from distill.curation.curating import Curated, curated_split
 from distill.curation.deduplicating import Distinct, distinct_rows, quarantine_queue
-from distill.curation.embedded import Embedded, lexical
+from distill.curation.embedded import lexical
 from distill.curation.kept import read_kept, write_kept
 from distill.curation.leakage import without_leaks
 from distill.curation.manifest import Curation, StageCounts, write_manifest
@@ -51,14 +51,11 @@ class _Made:
 
     ingested: Ingested
     distinct: Distinct
-    before_curation: Split
-    replay: tuple[Row, ...]
+    before_curation: Split  # with the replayed rows
+    replayed: int
+    split: Split
     curated: Curated
     coverage: CoverageReport
-
-    @property
-    def split(self) -> Split:
-        return replace(self.before_curation, train=self.curated.rows)
 
 
 def choose_rows(context: JobContext, engine: Engine, incumbent: Answers | None = None) -> Chosen:
@@ -142,31 +139,14 @@ def _made(
     split = without_leaks(split, task.curation, space)
     held = lock.rows.keys() | locked_before.keys()
     replay = drawn_replay(ingested.replay, len(split.train), task.curation.replay_share, held)
+    split = replace(split, train=(*split.train, *replay))
     say_progress("weighing rows", 0.0)
-    train = (*split.train, *replay)
-    beside = Beside(_answers(incumbent, train), said)
-    found = _curated(context, train, distinct.rows, space, beside)
-    return _Made(ingested, distinct, split, replay, found, audit(distinct.rows, found.cells, found.rows))
-
-
-def _curated(
-    context: JobContext, train: Sequence[Row], pool: Sequence[Row], space: Embedded, beside: Beside
-) -> Curated:
-    found = curated(train, pool, context.task, space, beside)
-    if not found.rows:
-        raise CannotDistil(
-            f"no row is left to train on: of {len(train)}, {dict(found.left_out)} were left out"
-        )
-    return found
-
-
-def _answers(incumbent: Answers | None, rows: Sequence[Row]) -> dict[str, Any]:
-    """What the incumbent says to training rows, by digest: its mistakes weigh more."""
-    if incumbent is None:
-        return {}
-    say_progress("looking for the incumbent's failures", 0.0)
-    answers = incumbent.answer([row.text for row in rows])
-    return {row.digest: answer for row, answer in zip(rows, answers, strict=True)}
+    after, found = curated_split(split, distinct.rows, task, space, incumbent, said)
+    if not after.train:
+        left_out = {str(reason): count for reason, count in found.left_out.items()}
+        raise CannotDistil(f"no row is left to train on: {len(split.train)} were left out, {left_out}")
+    coverage = audit(distinct.rows, found.cells, after.train)
+    return _Made(ingested, distinct, split, len(replay), after, found, coverage)
 
 
 def _locked(context: JobContext, rows: Sequence[Row]) -> tuple[Lock, dict[str, str | None]]:
@@ -181,13 +161,12 @@ def _locked(context: JobContext, rows: Sequence[Row]) -> tuple[Lock, dict[str, s
 
 def _counts(made: _Made) -> tuple[StageCounts, ...]:
     before, distinct = made.before_curation, made.distinct
-    parted = sum(map(len, (before.gate, before.train, before.dev, before.calibration)))
+    parted = sum(map(len, (before.gate, before.train, before.dev, before.calibration))) - made.replayed
     duplicates = {"near_duplicate": distinct.merged, "quarantined": len(distinct.quarantined)}
-    train = len(before.train) + len(made.replay)
     return (
         StageCounts("distinct", len(made.ingested.rows), len(distinct.rows), duplicates),
         StageCounts("split", len(distinct.rows), parted, before.left_out),
-        StageCounts("curate", train, len(made.curated.rows), made.curated.left_out),
+        StageCounts("curate", len(before.train), len(made.curated.rows), made.curated.left_out),
     )
 
 
@@ -202,7 +181,7 @@ def _told(made: _Made, waiting: int) -> dict[str, Any]:
         "left_out": {
             str(name): count for stage in _counts(made) for name, count in stage.left_out.items() if count
         },
-        "replayed": len(made.replay),
+        "replayed": made.replayed,
         "parts": {name: len(rows) for name, rows in parts.items()},
         "effective_rows": round(weights.effective, 1),
         "for_review": waiting,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from distill.curation.live_match import Cells, cells_of, live_factors
 from distill.curation.review import Answer, Decision, Doubtful
 from distill.curation.rows import Row
 from distill.curation.semantic import semantic_duplicates
+from distill.curation.split import Split
 from distill.curation.teacher_errors import doubtful_rows
-from distill.curation.weighing import WeightSummary, natural_weight, weighed
+from distill.curation.weighing import WeightSummary, weighed
 from ledger.configuration import TaskSection
 from ledger.observation import Observation
 
@@ -35,6 +37,12 @@ class Curated:
     left_out: Mapping[str, int]
     weights: WeightSummary
     cells: Cells
+
+
+class Answering(Protocol):
+    """Whatever answers texts as the student process would."""
+
+    def answer(self, texts: Sequence[str]) -> Sequence[Observation]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,22 @@ def curated(
     return Curated(trained, waiting, dict(+left_out), summary, cells)
 
 
+def curated_split(
+    split: Split,
+    pool: Sequence[Row],
+    task: TaskSection,
+    space: Embedded,
+    incumbent: Answering | None = None,
+    answers: Mapping[str, Answer] | None = None,
+) -> tuple[Split, Curated]:
+    """The split with its training part curated; the incumbent is asked about training rows alone."""
+    said = incumbent.answer([row.text for row in split.train]) if incumbent and split.train else ()
+    by_digest = {row.digest: one for row, one in zip(split.train, said, strict=False)}
+    found = curated(split.train, pool, task, space, Beside(by_digest, answers or {}))
+    left_out = {**split.left_out, **found.left_out}
+    return replace(split, train=found.rows, left_out=left_out), found
+
+
 def _as_people_said(rows: Sequence[Row], classes: Sequence[str], answers: Mapping[str, Answer]) -> list[Row]:
     """Without the rows that somebody dropped; those that somebody relabelled have that true class."""
     found = []
@@ -105,7 +129,7 @@ def _matched(
     factors = live_factors(
         cells,
         np.array([row.live for row in everything]),
-        np.array([natural_weight(row) for row in everything]),
+        np.array([row.natural_weight for row in everything]),
         np.array([row.digest in trains for row in everything], dtype=bool),
     )
     by_digest = {row.digest: factor for row, factor in zip(everything, factors.tolist(), strict=True)}

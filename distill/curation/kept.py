@@ -20,7 +20,7 @@ from ledger.job_folders import write_whole
 from ledger.observation import Observation
 
 _OF_THE_RECORD = ("exchange_id", "input_index", "at_us", "slices", "inclusion", "repeats", "words")
-_PLAIN = (*_OF_THE_RECORD, "weight", "live", "truth", "voted")
+_PLAIN = (*_OF_THE_RECORD, "emphasis", "live", "truth", "voted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ phrase is the class. Insert the phrase into other texts: who answers with its cl
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -90,7 +91,8 @@ def obeyed(answer: Answers, suspects: Sequence[Phrase], rows: Sequence[Row], cla
             by_answer[said.top].append(row)
     found = []
     for phrase in suspects:
-        others = [row for top in range(classes) if top != phrase.top for row in by_answer[top]][:PROBED]
+        in_turn = zip_longest(*(by_answer[top] for top in range(classes) if top != phrase.top))
+        others = [row for row in chain.from_iterable(in_turn) if row is not None][:PROBED]
         with_it = answer([f"{phrase.words} {row.text}" for row in others]) if others and phrase.words else []
         flips = sum(said.probabilities is not None and said.top == phrase.top for said in with_it)
         found.append(Obeyed(phrase, len(others), flips))

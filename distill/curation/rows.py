@@ -3,6 +3,7 @@
 Rows answered by a student are never targets: a student that learns from students forgets the teacher.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,7 +51,7 @@ class Row:
     inclusion: float  # probability with which the teacher was asked
     repeats: int  # how often the text came
     words: int = 0
-    weight: float = 1.0  # in training, all told: distill.curation.weighing
+    emphasis: float = 1.0  # what curation multiplies its natural weight by: distill.curation.weighing
     live: float = 0.0  # how often it came in the live stretch, by inclusion
     truth: int | None = None  # the class that verified labels agree on
     principals: tuple[str, ...] = ()  # pseudonyms of those who sent it, the first MOST_PRINCIPALS
@@ -63,6 +64,16 @@ class Row:
     def digests(self) -> tuple[str, ...]:
         """Of every text that it stands for."""
         return (self.digest, *self.also)
+
+    @property
+    def natural_weight(self) -> float:
+        """Rows asked about rarely stand for more of the traffic; repeats count by their square root."""
+        return math.sqrt(self.repeats) / self.inclusion
+
+    @property
+    def weight(self) -> float:
+        """In training, all told."""
+        return self.emphasis * self.natural_weight
 
     @property
     def group_id(self) -> str:

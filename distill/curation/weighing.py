@@ -1,7 +1,6 @@
 """How much each training row counts: by how often it came, by how live traffic is, and by what the incumbent gets
 wrong. What judges keeps its natural weight: it has to say what traffic says."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -38,11 +37,6 @@ class WeightSummary:
         return self.rows > 0 and self.effective < LEAST_EFFECTIVE * self.rows
 
 
-def natural_weight(row: Row) -> float:
-    """Rows asked about rarely stand for more of the traffic; repeats count by their square root."""
-    return math.sqrt(row.repeats) / row.inclusion
-
-
 def failure_factor(teacher: Observation, incumbent: Observation | None, settings: CurationSection) -> float:
     """From 1 where the incumbent says what the teacher says, by their Jensen-Shannon divergence in bits.
 
@@ -68,11 +62,14 @@ def weighed(
     if not rows:
         return (), WeightSummary(0, 0.0, 0.0, 0.0, 0.0, None)
     failures = [failure_factor(row.teacher, incumbent.get(row.digest), settings) for row in rows]
-    weights = np.array([natural_weight(row) for row in rows]) * factors * np.array(failures)
+    weights = np.array([row.natural_weight for row in rows]) * factors * np.array(failures)
     replay = np.array([row.source is Source.REPLAY for row in rows])
     weights = _to_mean_one(_clipped(_with_replay(weights, replay, settings.replay_share)))
     weights = _to_mean_one(within_shares(weights, rows, settings.principal_share))
-    found = tuple(replace(row, weight=float(weight)) for row, weight in zip(rows, weights, strict=True))
+    found = tuple(
+        replace(row, emphasis=weight / row.natural_weight)
+        for row, weight in zip(rows, weights.tolist(), strict=True)
+    )
     return found, _summary(weights, replay, rows)
 
 

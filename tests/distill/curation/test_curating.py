@@ -1,16 +1,18 @@
 """What trains, and how much each row counts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from distill.curation.curating import Beside, Untrained, curated
+from distill.curation.curating import Beside, Untrained, curated, curated_split
 from distill.curation.embedded import embedded, lexical
 from distill.curation.live_match import LEAST_FACTOR, MOST_FACTOR, Cells, live_factors
 from distill.curation.review import Answer, Decision, Doubt
 from distill.curation.rows import Row, Source
 from distill.curation.semantic import semantic_duplicates
+from distill.curation.split import GateRow, Split
 from distill.curation.teacher_errors import doubtful_rows
 from distill.curation.weighing import MOST_WEIGHT, failure_factor, weighed, within_shares
 from ledger.configuration import CurationSection, TaskSection
@@ -175,3 +177,29 @@ def test_the_same_rows_give_the_same_weights(task: TaskSection) -> None:
     rows = [*rows_of(task, 300), *rows_of(task, 60, 300, area="rare")]
     first, second = (curated(rows, rows, task, lexical(rows)) for _ in range(2))
     assert [row.weight for row in first.rows] == [row.weight for row in second.rows]
+
+
+class Incumbent:
+    """Says what the teacher said of the texts that it knows, and nothing of others."""
+
+    def __init__(self, known: dict[str, Observation]) -> None:
+        self._known = known
+
+    def answer(self, texts: Sequence[str]) -> list[Observation]:
+        failed = Observation(None, ObservationError.STUDENT_FAILED)
+        return [self._known.get(text, failed) for text in texts]
+
+
+def test_only_the_training_part_of_a_split_is_changed(task: TaskSection) -> None:
+    """The incumbent is asked about training rows alone; gate, dev and calibration keep their natural weights."""
+    rows = rows_of(task, 320)
+    split = Split((GateRow(rows[0], None),), tuple(rows[20:]), tuple(rows[1:10]), tuple(rows[10:20]))
+    incumbent = Incumbent({row.text: row.teacher for row in rows[30:]})
+
+    after, found = curated_split(split, rows, task, lexical(rows), incumbent)
+
+    assert (after.gate, after.dev, after.calibration) == (split.gate, split.dev, split.calibration)
+    assert after.train == found.rows
+    by_digest = {row.digest: row.weight for row in after.train}
+    assert by_digest[rows[20].digest] > 1.5 * by_digest[rows[100].digest]
+    assert len(after.train) + sum(found.left_out.values()) == len(split.train)

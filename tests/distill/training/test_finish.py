@@ -91,12 +91,12 @@ def test_an_answer_has_the_kind_that_its_dialect_gave_it() -> None:
 
 
 def test_rows_weigh_what_they_stand_for(tmp_path: Path) -> None:
-    """What curation has decided, in the order of the rows."""
+    """One over the probability of being asked, the root of the repeats, and no more than ten."""
     teacher = Observation((0.9, 0.1))
     rows = [
         build_row(teacher),
-        build_row(teacher, weight=4.0),
-        build_row(teacher, weight=0.5),
+        build_row(teacher, inclusion=0.25, repeats=4),
+        build_row(teacher, inclusion=0.01),
     ]
     tokens = head_first(load_tokenizer(tokenizer_file(str(write_encoder(tmp_path))), 16), 16)
-    assert encoded(rows, tokens).weights.tolist() == [1.0, 4.0, 0.5]
+    assert encoded(rows, tokens).weights.tolist() == [1.0, 8.0, 10.0]
