@@ -1,41 +1,65 @@
-"""Which rows a job works on: collected, locked for the gate, divided and listed; once, however often it is resumed."""
+"""Which rows a job works on: collected, locked for the gate, divided, curated and listed; once, however often it is
+resumed. Texts stay in the record: what is kept of a row is where it stands there, and numbers."""
 
 import logging
-import time
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
-from sqlmodel import Session, select
+from sqlmodel import Session
 
+from distill.collecting import collect
 from distill.context import CannotDistil, JobContext, say_progress
-from distill.curation.ingest import ingest
-from distill.curation.rows import Ingested
-from distill.curation.split import Split, draw_gate, split_rows
+from distill.curation.coverage import CoverageReport, audit
+from distill.curation.curating import Curated, curated_split
+from distill.curation.deduplicating import Distinct, distinct_rows, quarantine_queue
+from distill.curation.embedded import lexical
+from distill.curation.kept import read_kept, write_kept
+from distill.curation.leakage import without_leaks
+from distill.curation.manifest import Curation, StageCounts, write_manifest
+from distill.curation.replay import drawn_replay, earlier_training_rows
+from distill.curation.review import Answer, Decision, answers_of_task, write_queue
+from distill.curation.rows import Ingested, Row
+from distill.curation.split import GateRow, Split, draw_gate, split_rows
+from distill.curation.sufficiency import sufficiency
+from distill.gating.answers import Answers
 from distill.gating.lock import Lock, lock_gate, read_lock, rows_locked_before
-from distill.incumbent import newest_student
-from ledger import alarms
-from ledger.configuration import TaskSection
+from distill.stages import Finished, Stage
 from ledger.erasures import erasures_past_the_record
-from ledger.job_folders import LOCK_FILE, ROWS_FILE, read_lists, write_rows
-from ledger.slices import rule_of
-from ledger.tables import AlarmRow
-from monitor.training_window import rows_wanted
+from ledger.job_folders import LOCK_FILE, ROWS_FILE, write_rows
 
-COLLECT_POLL_SECONDS = 3.0
+KEPT_FILE = "rows.kept.json"
 
 log = logging.getLogger("distill.job")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    ingested: Ingested
+    """The rows of a job, its lock, and the stage in which they were chosen, with the data manifest in its folder."""
+
     lock: Lock
     split: Split
+    stage: Finished
 
 
-def choose_rows(context: JobContext, engine: Engine) -> Chosen:
-    """Collect, lock and split, and list the rows; once more if an erasure passed by meanwhile.
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One pass over the record."""
+
+    ingested: Ingested
+    distinct: Distinct
+    before_curation: Split  # with the replayed rows
+    replayed: int
+    split: Split
+    curated: Curated
+    coverage: CoverageReport
+
+
+def choose_rows(context: JobContext, engine: Engine, incumbent: Answers | None = None) -> Chosen:
+    """Choose them, or find them chosen; once more if an erasure passed by meanwhile.
 
     An erasure looks through the lists that lie there when it has left the record. Lists that were written later,
     from rows that were read earlier, are therefore thrown away.
@@ -43,25 +67,16 @@ def choose_rows(context: JobContext, engine: Engine) -> Chosen:
     while True:
         erased = _erasures(engine)
         was_locked = (context.folder / LOCK_FILE).exists()
-        ingested = _chosen_before(context) or _collect(context, engine)
-        lock, split = _lock_and_split(context, ingested)
-        parts = {"train": split.train, "dev": split.dev, "calibration": split.calibration}
-        write_rows(context.folder, {name: {row.digest for row in rows} for name, rows in parts.items()})
+        stage = context.stage(
+            Stage.CURATE, _inputs(context), lambda folder: _choose(context, engine, incumbent, folder)
+        )
+        chosen = _read(context, stage)
         if _erasures(engine) == erased:
-            return Chosen(ingested, lock, split)
+            return chosen
         log.info("rows were erased meanwhile: they are chosen anew action=rows_erased")
+        shutil.rmtree(stage.folder)
         for name in (ROWS_FILE,) if was_locked else (ROWS_FILE, LOCK_FILE):
             (context.folder / name).unlink(missing_ok=True)
-
-
-def _chosen_before(context: JobContext) -> Ingested | None:
-    """The rows that an earlier attempt at this job listed, as far as they are still in the record."""
-    if not (context.folder / ROWS_FILE).exists() or not (context.folder / LOCK_FILE).exists():
-        return None
-    lists = read_lists(context.folder)
-    listed = lists.gate | (lists.training or frozenset())
-    ingested = ingest(context.data_directory, context.task)
-    return replace(ingested, rows=tuple(row for row in ingested.rows if row.digest in listed))
 
 
 def _erasures(engine: Engine) -> int:
@@ -69,64 +84,122 @@ def _erasures(engine: Engine) -> int:
         return erasures_past_the_record(session)
 
 
-def _collect(context: JobContext, engine: Engine) -> Ingested:
-    """Wait, for a limited time, until there are the rows that training and the gate need."""
-    deadline = context.job.opened_at_us / 1e6 + context.task.gate.collect_seconds
-    while True:
-        ingested = ingest(context.data_directory, context.task)
-        missing = missing_rows(ingested, context.task, _alarmed_slices(engine, context.task))
-        if not missing:
-            return ingested
-        if time.time() >= deadline:
-            return _enough_to_go_on(ingested, context.task)
-        wanted, had = max(missing.values(), key=lambda pair: pair[0] - pair[1])
-        say_progress(f"collecting rows ({_worst(missing)})", had / wanted)
-        time.sleep(COLLECT_POLL_SECONDS)
+def _inputs(context: JobContext) -> dict[str, Any]:
+    """What decides the rows but for the record: a job that is resumed keeps those that it has."""
+    task = context.task
+    return {
+        "job": context.job.id,
+        "teacher": task.teacher.version,
+        "classes": list(task.classes),
+        "curation": task.curation.model_dump(mode="json"),
+        "gate": task.gate.model_dump(mode="json"),
+        "slices": [section.model_dump(mode="json") for section in task.slice],
+    }
 
 
-def missing_rows(ingested: Ingested, task: TaskSection, alarmed: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """What is still short, as name -> (wanted, had): rows in all, and rows of each alarmed critical slice."""
-    wanted = {"all": task.gate.train_rows + task.gate.rows}
-    for name in alarmed:
-        rule = rule_of(task.rules, name)
-        if rule and rule.critical:
-            wanted[name] = rows_wanted(task.gate.slice_rows)
-    had = {name: sum(name in row.slices for row in ingested.rows) for name in wanted}
-    return {name: (wanted[name], had[name]) for name in wanted if had[name] < wanted[name]}
+def _choose(context: JobContext, engine: Engine, incumbent: Answers | None, folder: Path) -> dict[str, Any]:
+    with Session(engine) as session:
+        earlier = earlier_training_rows(session, context.data_directory, context.task.name)
+    said = answers_of_task(context.folder.parent, context.task.name)
+    ingested = collect(context, engine, {digest for digests in earlier.values() for digest in digests})
+    made = _made(context, ingested, incumbent, said)
+    split = made.split
+    parts = {"train": split.train, "dev": split.dev, "calibration": split.calibration}
+    gate = tuple(entry.row for entry in split.gate)
+    lists = {name: _digests(rows) for name, rows in parts.items()}
+    write_rows(context.folder, lists)
+    write_kept(folder / KEPT_FILE, parts | {"gate": gate})
+    waiting = (*made.curated.review, *quarantine_queue(made.distinct, context.task.classes))
+    write_queue(context.folder, context.task.name, waiting)
+    curation = Curation(
+        ingested=ingested,
+        stages=_counts(made),
+        parts=lists | {"gate": {entry.row.digest for entry in split.gate}},
+        train=split.train,
+        weights=made.curated.weights,
+        coverage=made.coverage,
+        replay_jobs=sorted(earlier),
+    )
+    return _told(made, len(waiting)) | {"manifest": write_manifest(folder, context.task, curation)}
 
 
-def _worst(missing: dict[str, tuple[int, int]]) -> str:
-    name = max(missing, key=lambda key: missing[key][0] - missing[key][1])
-    wanted, had = missing[name]
-    return f"{name}: {had} of {wanted}"
+def _made(
+    context: JobContext, ingested: Ingested, incumbent: Answers | None, said: dict[str, Answer]
+) -> _Made:
+    task = context.task
+    say_progress("looking for duplicates", 0.0)
+    released = frozenset(digest for digest, answer in said.items() if answer.decision is Decision.KEEP)
+    distinct = distinct_rows(ingested.rows, task.curation, released)
+    enough = sufficiency(ingested, distinct.rows, task)
+    if enough.stops:
+        raise CannotDistil(*enough.stops)
+    lock, locked_before = _locked(context, distinct.rows)
+    split = split_rows(distinct.rows, lock.rows, locked_before)
+    space = lexical((*distinct.rows, *ingested.replay))
+    split = without_leaks(split, task.curation, space)
+    held = lock.rows.keys() | locked_before.keys()
+    replay = drawn_replay(ingested.replay, len(split.train), task.curation.replay_share, held)
+    split = replace(split, train=(*split.train, *replay))
+    say_progress("weighing rows", 0.0)
+    after, found = curated_split(split, distinct.rows, task, space, incumbent, said)
+    if not after.train:
+        left_out = {str(reason): count for reason, count in found.left_out.items()}
+        raise CannotDistil(f"no row is left to train on: {len(split.train)} were left out, {left_out}")
+    coverage = audit(distinct.rows, found.cells, after.train)
+    return _Made(ingested, distinct, split, len(replay), after, found, coverage)
 
 
-def _enough_to_go_on(ingested: Ingested, task: TaskSection) -> Ingested:
-    if len(ingested.rows) >= task.gate.train_rows:
-        return ingested
-    raise CannotDistil(
-        f"only {len(ingested.rows)} usable rows came within {task.gate.collect_seconds:.0f} s;"
-        f" gate.train_rows is {task.gate.train_rows}. Left out: {dict(ingested.unusable) or 'nothing'}"
+def _locked(context: JobContext, rows: Sequence[Row]) -> tuple[Lock, dict[str, str | None]]:
+    """Fix the gate before any row is given to training; a lock that this job made before stands."""
+    before = dict(rows_locked_before(context.folder.parent, context.task.name, but=context.folder))
+    path = context.folder / LOCK_FILE
+    if path.exists():
+        return read_lock(path), before
+    drawn = draw_gate(rows, context.task.rules, context.task.gate, before)
+    return lock_gate(context.folder, context.task, drawn), before
+
+
+def _counts(made: _Made) -> tuple[StageCounts, ...]:
+    before, distinct = made.before_curation, made.distinct
+    parted = sum(map(len, (before.gate, before.train, before.dev, before.calibration))) - made.replayed
+    duplicates = {"near_duplicate": distinct.merged, "quarantined": len(distinct.quarantined)}
+    return (
+        StageCounts("distinct", len(made.ingested.rows), len(distinct.rows), duplicates),
+        StageCounts("split", len(distinct.rows), parted, before.left_out),
+        StageCounts("curate", len(before.train), len(made.curated.rows), made.curated.left_out),
     )
 
 
-def _lock_and_split(context: JobContext, ingested: Ingested) -> tuple[Lock, Split]:
-    """Fix the gate before any row is given to training; a lock that this job made before stands."""
-    before = rows_locked_before(context.folder.parent, context.task.name, but=context.folder)
-    path = context.folder / LOCK_FILE
-    if path.exists():
-        lock = read_lock(path)
-    else:
-        drawn = draw_gate(ingested.rows, context.task.rules, context.task.gate, before)
-        lock = lock_gate(context.folder, context.task, drawn)
-    return lock, split_rows(ingested.rows, lock.rows, before)
+def _told(made: _Made, waiting: int) -> dict[str, Any]:
+    """For people: what came in, what was left out and why, and what is in each part."""
+    split, weights = made.split, made.curated.weights
+    parts = {"train": split.train, "dev": split.dev, "calibration": split.calibration, "gate": split.gate}
+    agreement = made.ingested.agreement
+    return {
+        "rows": len(made.ingested.rows),
+        "unusable": {str(reason): count for reason, count in made.ingested.unusable.items()},
+        "left_out": {
+            str(name): count for stage in _counts(made) for name, count in stage.left_out.items() if count
+        },
+        "replayed": made.replayed,
+        "parts": {name: len(rows) for name, rows in parts.items()},
+        "effective_rows": round(weights.effective, 1),
+        "for_review": waiting,
+        "teacher_agrees_with_itself": f"{agreement.agreements} of {agreement.inputs} repeated inputs",
+        "coverage": made.coverage.sentence,
+    }
 
 
-def _alarmed_slices(engine: Engine, task: TaskSection) -> list[str]:
-    """Slices that alarmed on the newest student: what the next one has to be good at."""
-    incumbent = newest_student(engine, task.name)
-    if incumbent is None:
-        return []
-    of_student = AlarmRow.task == task.name, AlarmRow.artifact == incumbent.artifact
-    with Session(engine) as session:
-        return list(session.exec(select(AlarmRow.slice).where(*of_student, alarms.counts())))
+def _read(context: JobContext, stage: Finished) -> Chosen:
+    """The rows with their texts, as far as they still are in the record."""
+    lock = read_lock(context.folder / LOCK_FILE)
+    kept = read_kept(stage.folder / KEPT_FILE, context.data_directory)
+    if kept.gone:
+        log.warning("%d chosen rows are no longer in the record action=rows_gone", kept.gone)
+    parts = kept.parts
+    gate = tuple(GateRow(row, lock.rows[row.digest]) for row in parts["gate"] if row.digest in lock.rows)
+    return Chosen(lock, Split(gate, parts["train"], parts["dev"], parts["calibration"]), stage)
+
+
+def _digests(rows: Sequence[Row]) -> set[str]:
+    return {digest for row in rows for digest in row.digests}

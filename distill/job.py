@@ -15,9 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from distill.choosing import choose_rows
-from distill.context import CannotDistil, JobContext, say, say_progress
-from distill.curation.emphasis import emphasised
-from distill.curation.split import Split
+from distill.context import CannotDistil, JobContext, say
 from distill.gating.behaviour import BehaviourFileWrong
 from distill.gating.beside import beside_of
 from distill.gating.concluding import conclude
@@ -33,7 +31,6 @@ from ledger.erasures import jobs_of_task
 from ledger.job_folders import LOCK_FILE, job_folder
 from ledger.logs import log_to_stderr
 from ledger.tables import JobRow
-from student.session import Student
 
 log = logging.getLogger("distill.job")
 
@@ -72,17 +69,17 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
     licence = licence_record(context.task)
     fairness_statement(context.task)
     signature_of(context.task)
-    chosen = choose_rows(context, engine)
+    row = newest_student(engine, context.task.name)
+    incumbent = load_incumbent(context, row)
+    chosen = choose_rows(context, engine, incumbent)
     _import_torch()
     from distill.ladder import climb  # imports torch, which serving installs do not have
     from distill.manifests import MadeFrom
 
-    row = newest_student(engine, context.task.name)
-    incumbent = load_incumbent(context, row)
-    split = _emphasised(chosen.split, incumbent)
+    split = chosen.split
     beside = beside_of(engine, context.task, split, incumbent)
     parent = row.artifact if row else None
-    climbed = climb(MadeFrom(context, split, chosen.lock, parent, licence), beside)
+    climbed = climb(MadeFrom(context, chosen, parent, licence), beside)
     check_lock(context.folder / LOCK_FILE, chosen.lock, split.gate)
     outcome = conclude(
         context.folder, context.task, split, climbed.looks, _jobs_of(engine, context.task.name)
@@ -108,14 +105,6 @@ def _context(configuration: Configuration, engine: Engine, job_id: int) -> JobCo
     folder = job_folder(configuration.deployment.data_directory, job_id)
     folder.mkdir(parents=True, exist_ok=True)
     return JobContext(configuration, task, job, folder)
-
-
-def _emphasised(split: Split, incumbent: Student | None) -> Split:
-    """Training rows weighed by what the incumbent gets wrong."""
-    if incumbent is None:
-        return split
-    say_progress("looking for the incumbent's failures", 0.0)
-    return emphasised(split, incumbent)
 
 
 def _jobs_of(engine: Engine, task: str) -> list[int]:

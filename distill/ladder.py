@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from distill.context import say_progress
+from distill.curation.manifest import MANIFEST_FILE
 from distill.curation.split import Split
 from distill.gating.gate import judge
 from distill.gating.look import ALONE, Beside
@@ -180,6 +181,7 @@ def _background(made_from: MadeFrom) -> Background:
     return Background(
         lock_path=made_from.context.folder / LOCK_FILE,
         teacher={"url": task.teacher.url, "dialect": task.dialect},
+        data=orjson.loads((made_from.chosen.stage.folder / MANIFEST_FILE).read_bytes()),
         run=task.model_dump(mode="json", include={"candidate", "gate", "criteria", "slice", "classes"}),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from distill.choosing import Chosen
 from distill.context import JobContext
 from distill.curation.rows import Row
 from distill.curation.split import Split
@@ -30,10 +31,17 @@ class MadeFrom:
     """What every candidate of a job is made from."""
 
     context: JobContext
-    split: Split
-    lock: Lock
+    chosen: Chosen
     parent: str | None
     licence: Mapping[str, Any]
+
+    @property
+    def split(self) -> Split:
+        return self.chosen.split
+
+    @property
+    def lock(self) -> Lock:
+        return self.chosen.lock
 
 
 def unjudged_manifest(made_from: MadeFrom, section: CandidateSection, trained: Finished) -> Manifest:
@@ -120,6 +128,8 @@ def content_digest(rows: Sequence[Row]) -> str:
     """Of everything that training reads of the rows: texts by their digests, answers and weights to the last bit."""
     digest = hashlib.sha256()
     for row in rows:
-        weights = (row.inclusion, row.repeats, row.emphasis)
-        digest.update(orjson.dumps((row.digest, row.teacher.probabilities, weights)))
+        teacher = row.teacher
+        digest.update(
+            orjson.dumps((row.digest, teacher.probabilities, teacher.hard, teacher.other, row.weight))
+        )
     return digest.hexdigest()

@@ -22,6 +22,9 @@ WEIGHTS_FILE = "weights.safetensors"  # what training changed: the next student 
 SIGNATURE_FILE = "model.sig"  # over all other files, the manifest too: the one file that it cannot list
 
 
+_CHANGED = "{} differs from its registered digest: the file is corrupt or was replaced"
+
+
 class ArtifactError(Exception):
     """The folder is not the artifact that was registered, or no artifact at all."""
 
@@ -185,8 +188,8 @@ def publish(folder: Path, data_directory: Path, manifest_digest: str) -> str:
     return artifact
 
 
-def verify(folder: Path, manifest_digest: str) -> Manifest:
-    """Check every file of an artifact against its registered digest. Raises ArtifactError."""
+def verify(folder: Path, manifest_digest: str, most_bytes: int | None = None) -> Manifest:
+    """Check every file of an artifact against its registered digest, none larger than so. Raises ArtifactError."""
     manifest_path = folder / MANIFEST
     if not manifest_path.is_file():
         raise ArtifactError(f"{folder} has no {MANIFEST}: the artifact is missing or was not published whole")
@@ -201,18 +204,40 @@ def verify(folder: Path, manifest_digest: str) -> Manifest:
     if found != set(manifest.files):
         raise ArtifactError(f"{folder} holds {sorted(found)}, the manifest lists {sorted(manifest.files)}")
     for name, digest in manifest.files.items():
-        _verify_file(folder / name, digest)
+        if Path(name).name != name:
+            raise ArtifactError(f"{manifest_path} lists {name!r}, which is no file of this folder")
+        _verify_file(folder / name, digest, most_bytes)
     return manifest
 
 
-def _verify_file(path: Path, digest: str) -> None:
+def read_verified(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """The bytes of one file, from one opening: what was verified is what is used. Raises ArtifactError."""
+    path = folder / name
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            _check_status(path, os.fstat(file.fileno()))
+            content = file.read()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if hashlib.sha256(content).hexdigest() != manifest.files.get(name):
+        raise ArtifactError(_CHANGED.format(path))
+    return content
+
+
+def _verify_file(path: Path, digest: str, most_bytes: int | None) -> None:
     status = path.lstat()
+    _check_status(path, status)
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise ArtifactError(f"{path} has {status.st_size} bytes; student.max_model_bytes is {most_bytes}")
+    if _digest_file(path) != digest:
+        raise ArtifactError(_CHANGED.format(path))
+
+
+def _check_status(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         raise ArtifactError(
             f"{path} is not a regular file with one link; links out of an artifact are refused"
         )
-    if _digest_file(path) != digest:
-        raise ArtifactError(f"{path} differs from its registered digest: the file is corrupt or was replaced")
 
 
 def _digest_file(path: Path) -> str:

@@ -34,7 +34,7 @@ def open_due_job(
     if due is None or not_distillable(session, task.name, task.teacher.version) is not None:
         return None
     cause, reason = due
-    job = create_job(session, task.name, cause, task.governance.driver)
+    job = create_job(session, task.name, cause, task.driver)
     job.reasons = [reason]  # until the worker says what came of it
     return job
 

@@ -207,7 +207,7 @@ def _raise_alarm(
     session.add(alarm)
     session.flush()
     if decision is Decision.JOB_OPENED:
-        alarm.job_id = create_job(session, task.name, JobCause.ALARM, task.governance.driver, alarm.id).id
+        alarm.job_id = create_job(session, task.name, JobCause.ALARM, task.driver, alarm.id).id
     _audit(session, alarm)
     return alarm
 

@@ -303,7 +303,7 @@ def _persons(task: TaskSection) -> Iterator[Finding]:
             Weight.WARNING,
             f"task {task.name}: governance.{', governance.'.join(unset)} still says {PLACEHOLDER!r}",
         )
-    elif persons.validator in (persons.operator, persons.driver):
+    elif persons.validator in (persons.operator, task.driver):
         yield Finding(
             Weight.WARNING,
             f"task {task.name}: governance.validator {persons.validator!r} is the operator or the driver too,"

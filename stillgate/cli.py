@@ -18,6 +18,7 @@ from stillgate import (
     reloading,
     reporting,
     scaffold,
+    students,
     up,
     watching,
 )
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 alarm = typer.Typer(no_args_is_help=True, help="Drift alarms.")
 trigger = typer.Typer(no_args_is_help=True, help="When an alarm is raised.")
-student = typer.Typer(no_args_is_help=True, help="Students.")
+student = typer.Typer(no_args_is_help=True, help="Registered students, from the deployment's files.")
 key = typer.Typer(no_args_is_help=True, help="Keys of the admin API.")
 distill = typer.Typer(no_args_is_help=True, help="Distillation jobs.")
 labels = typer.Typer(no_args_is_help=True, help="True labels.")
@@ -71,12 +72,16 @@ alarm.command("show")(alarming.alarm_show)
 alarm.command("words")(alarming.alarm_words)
 alarm.command("replay")(alarming.alarm_replay)
 trigger.command("explain")(alarming.trigger_explain)
-student.command("show")(watching.student_show)
 distill.command("open")(distilling.open_)
 distill.command("run")(distilling.run)
 distill.command("resume")(distilling.resume)
 distill.command("show")(distilling.show)
 distill.command("diff")(distilling.diff)
+student.command("list")(students.students_list)
+student.command("show")(students.students_show)
+student.command("diff")(students.students_diff)
+student.command("verify")(students.students_verify)
+student.command("export")(students.students_export)
 key.command("create")(operating.key_create)
 key.command("revoke")(operating.key_revoke)
 labels.command("import")(labelling.labels_import)
@@ -84,8 +89,8 @@ audit.command("verify")(auditing.audit_verify)
 for name, group in (
     ("alarm", alarm),
     ("trigger", trigger),
-    ("student", student),
     ("distill", distill),
+    ("students", student),
     ("key", key),
     ("labels", labels),
     ("audit", audit),

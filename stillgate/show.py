@@ -284,6 +284,7 @@ def show_student(document: Document) -> RenderableType:
         Text.assemble("gate ", word(manifest["gate"]["outcome"]), f" at alpha {manifest['gate']['alpha']:g}"),
         *(Text(f"  {reason}") for reason in manifest["gate"]["reasons"]),
         _gate_table(manifest, document["certificate"]),
+        *_criteria(manifest["gate"]["criteria"]),
         *(_certificate(document["certificate"]) if document["certificate"] else ()),
     )
 
@@ -305,6 +306,25 @@ def _gate_table(manifest: Document, certificate: Document | None) -> Table:
             Text(line["reason"]),
         )
     return table
+
+
+def _criteria(rows: list[Document]) -> Iterator[RenderableType]:
+    """What was judged beside fidelity; the card has what was told and not judged."""
+    judged = [row for row in rows if row["outcome"] != "not_judged"]
+    if judged:
+        table = table_of("criterion", "what", "verdict", "value>", "bar>", "of>", "reason")
+        for row in judged:
+            table.add_row(
+                Text(row["criterion"].replace("_", " ")),
+                Text(row["name"]),
+                word(row["outcome"]),
+                _plain(row["value"]),
+                _plain(row["bar"]),
+                str(row["count"]),
+                Text(row["reason"]),
+            )
+        yield Text()
+        yield table
 
 
 def _certificate(certificate: Document) -> Iterator[RenderableType]:

@@ -1,4 +1,4 @@
-"""`stillgate status` and `student show`: commands that look."""
+"""`stillgate status`: what serves now, is the student safe, who must act."""
 
 import json
 import time
@@ -13,8 +13,8 @@ from rich.live import Live
 
 from stillgate.admin_client import AdminClient, client_for
 from stillgate.exits import Exit
-from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, fail, out
-from stillgate.show import show_status, show_student
+from stillgate.options import DEFAULT_CONFIG, ConfigOption, KeyOption, out
+from stillgate.show import show_status
 
 WATCH_SECONDS = 2.0
 
@@ -56,22 +56,6 @@ def _watch(client: AdminClient, document: dict[str, Any]) -> dict[str, Any]:
                 live.update(show_status(document), refresh=True)
     except KeyboardInterrupt:
         return document
-
-
-def student_show(
-    artifact: Annotated[str, typer.Argument(help="Name of the student, e.g. s-0123456789ab.")],
-    output: OutputOption = Output.TABLE,
-    config: Annotated[Path, ConfigOption] = DEFAULT_CONFIG,
-    key: KeyOption = "",
-) -> None:
-    """Show a student's gate report, certificate and lineage."""
-    client = client_for(config, key)
-    tasks = client.get("/status")["tasks"]
-    owners = [task["task"] for task in tasks if any(s["artifact"] == artifact for s in task["students"])]
-    if not owners:
-        fail(f"there is no student {artifact!r}; `stillgate status` lists them", Exit.USAGE)
-    document = client.get(f"/tasks/{owners[0]}/students/{artifact}")
-    print_as(document, output, show_student(document))
 
 
 def print_as(document: Mapping[str, Any], output: Output, table: RenderableType) -> None:

@@ -79,10 +79,11 @@ class Following:
             log.info("%s no longer answers. action=unloaded", artifact)
         for entry in steps.load:
             data_directory = self.configuration.deployment.data_directory
+            settings = self.configuration.student
+            watch = loop.call_later(settings.load_seconds, _give_up, entry, settings.load_seconds)
             with marked(data_directory, entry):
-                outcome = await loop.run_in_executor(
-                    thread, load, entry, data_directory, self.configuration.student
-                )
+                outcome = await loop.run_in_executor(thread, load, entry, data_directory, settings)
+            watch.cancel()
             self._loaded(entry, outcome)
         return bool(steps.forget or steps.unload or steps.load)
 
@@ -142,6 +143,12 @@ class Following:
         if sentence != self._trouble:
             self._trouble = sentence
             log.warning("%s. action=store_trouble", sentence)
+
+
+def _give_up(wanted: Wanted, seconds: float) -> None:
+    """Nothing can end a library that loads; the next process finds the mark and sets the artifact aside."""
+    log.critical("%s was not loaded within %g s. action=load_ended", wanted.artifact, seconds)
+    os._exit(1)
 
 
 def _cause(error: Exception) -> object:

@@ -11,12 +11,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, ArtifactError, Manifest, verify
+from ledger.artifacts import MODEL_FILE, TOKENIZER_FILE, ArtifactError, Manifest, read_verified, verify
 from ledger.configuration import StudentSection
 from ledger.observation import SUM_TOLERANCE, Observation, ObservationError, observe
 from ledger.spots import NOWHERE, spot_of
 from student.batching import split
+from student.graph_check import check_graph
 from student.providers import ProviderMissing, providers_of, refuse_fallback
+from student.signature import check_signature
 from student.tokens import HeadFirst, TokenIds, head_first, load_tokenizer, pad
 
 INPUTS = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}  # each [batch, seq]
@@ -47,9 +49,10 @@ class Student:
     @classmethod
     def load(cls, folder: Path, manifest_digest: str, settings: StudentSection) -> "Student":
         """Verify every file, load, check the shapes and answer once. Raises ArtifactError."""
-        manifest = verify(folder, manifest_digest)
+        manifest = verify(folder, manifest_digest, settings.max_model_bytes)
+        check_signature(folder, settings.public_key)
         tokenizer = load_tokenizer(folder / TOKENIZER_FILE, manifest.max_tokens)
-        session = _open_session(folder / MODEL_FILE, settings)
+        session = _open_session(folder, manifest, settings)
         _check_signature(session, len(manifest.classes), folder)
         tokens = head_first(tokenizer, manifest.max_tokens)
         student = cls(manifest, tokens, session, settings.max_batch_tokens, ("probs", *_spots_of(session)))
@@ -184,7 +187,11 @@ def quiet_run() -> onnxruntime.RunOptions:
     return options
 
 
-def _open_session(path: Path, settings: StudentSection) -> onnxruntime.InferenceSession:
+def _open_session(folder: Path, manifest: Manifest, settings: StudentSection) -> onnxruntime.InferenceSession:
+    """From bytes that were verified and looked into: the runtime opens no file by itself."""
+    path = folder / MODEL_FILE
+    content = read_verified(folder, manifest, MODEL_FILE)
+    check_graph(content, str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
@@ -195,7 +202,7 @@ def _open_session(path: Path, settings: StudentSection) -> onnxruntime.Inference
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle must cost nothing
     try:
         providers = providers_of(settings.providers)
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
         session.disable_fallback()
         refuse_fallback(providers, session.get_providers())
     except ProviderMissing as error:

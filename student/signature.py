@@ -3,9 +3,12 @@
 The format is that of OpenSSF model signing, so that `model_signing verify key` verifies it elsewhere.
 """
 
+import re
 from pathlib import Path
 
 from ledger.artifacts import SIGNATURE_FILE, ArtifactError
+
+_CHANGED_FILE = re.compile(r"Hash mismatch for \\*'(.+?)\\*':")
 
 
 def check_signature(folder: Path, public_key: Path | None) -> None:
@@ -27,5 +30,12 @@ def check_signature(folder: Path, public_key: Path | None) -> None:
     try:
         verifying.Config().use_elliptic_key_verifier(public_key=public_key).verify(folder, signature)
     except Exception as error:  # the library raises what its parsers and its cryptography raise
-        said = str(error) or type(error).__name__
-        raise ArtifactError(f"{signature} does not hold for {public_key}: {said}") from None
+        raise ArtifactError(f"{signature} does not hold for {public_key}: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """The files that differ, where the library tells them beside pages of digests."""
+    changed = _CHANGED_FILE.findall(str(error))
+    if changed:
+        return f"changed since it was signed: {', '.join(changed)}"
+    return str(error) or type(error).__name__

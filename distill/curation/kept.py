@@ -19,10 +19,8 @@ from ledger.exchange_file import exchange_at, exchange_path, reading
 from ledger.job_folders import write_whole
 from ledger.observation import Observation
 
-_PLAIN = (
-    *("exchange_id", "input_index", "at_us", "slices", "inclusion", "repeats", "words"),
-    *("emphasis", "live", "truth", "voted"),
-)
+_OF_THE_RECORD = ("exchange_id", "input_index", "at_us", "slices", "inclusion", "repeats", "words")
+_PLAIN = (*_OF_THE_RECORD, "emphasis", "live", "truth", "voted")
 
 
 @dataclass(frozen=True, slots=True)

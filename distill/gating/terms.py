@@ -11,11 +11,7 @@ import orjson
 
 from ledger.configuration import SignatureSection, TaskSection
 
-ARTIFACTS = (
-    "fp32",
-    "int8-weights",
-    "int8-dynamic",
-)  # of one candidate, in the order in which they are judged
+ARTIFACTS = ("fp32", "int8-weights", "int8-dynamic")  # Manifest.precision, in the order of judgement
 SIGNED_DIGITS = 12  # of the digest, the least that a signature has to name
 
 
@@ -58,7 +54,7 @@ def signature_of(task: TaskSection) -> dict[str, Any]:
             "policy": "standing",
             "signed_by": task.governance.sponsor,
             "signed_on": None,
-            "driver": task.governance.driver,
+            "driver": task.driver,
             "source": "[task.governance]",
             "terms": digest,
         }
@@ -68,7 +64,7 @@ def signature_of(task: TaskSection) -> dict[str, Any]:
         "policy": section.policy,
         "signed_by": section.signed_by,
         "signed_on": section.signed_on.isoformat(),
-        "driver": section.driver or task.governance.driver,
+        "driver": task.driver,
         "source": "[task.signature]",
         "terms": digest,
     }

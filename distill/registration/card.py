@@ -25,7 +25,7 @@ class Card:
 def card_of(manifest: Manifest, sums: Mapping[str, SliceSums], sizes: Mapping[str, int]) -> Card:
     """`sums` are those of the gate's rows by slice, `sizes` bytes by file name."""
     return Card(
-        title=f"{manifest.task}: a {manifest.kind} student",
+        title=f"{manifest.task}: a {manifest.kind} student, {manifest.precision}",
         outcome=manifest.gate.outcome,
         headline=_headline(manifest),
         figures=tuple(_figures(manifest, sizes)),

@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from distill.registration.card import Card, card_of
 from distill.registration.card_sections import CardSection
+from distill.registration.files import CARD, CARD_PAGE
 from ledger.artifacts import Manifest
 from monitor.drawing.markup import Markup, element, joined, visible
 from monitor.drawing.shell import whole_page
@@ -16,7 +17,6 @@ from monitor.drawing.tables import name as named
 from monitor.drawing.words import sentence
 from monitor.sums import SliceSums
 
-MARKDOWN_FILE, PAGE_FILE = "MODEL_CARD.md", "model_card.html"
 KINDS = {"pass": "good", "fail": "bad", "inconclusive": "wait"}
 PILLS = {"pass": "good", "fail": "bad", "not provable": "wait", "no bar": "quiet", "not judged": "quiet"}
 TOLD = "Told, and not judged"
@@ -27,8 +27,8 @@ def write_card(folder: Path, manifest: Manifest, sums: Mapping[str, SliceSums]) 
     """Both files, from what the gate found and the files that lie in the folder."""
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     card = card_of(manifest, sums, sizes)
-    (folder / PAGE_FILE).write_text(page_of(card), encoding="utf-8")
-    (folder / MARKDOWN_FILE).write_text(markdown_of(card, manifest), encoding="utf-8")
+    (folder / CARD_PAGE).write_text(page_of(card), encoding="utf-8")
+    (folder / CARD).write_text(markdown_of(card, manifest), encoding="utf-8")
 
 
 def page_of(card: Card) -> str:
@@ -77,7 +77,7 @@ def markdown_of(card: Card, manifest: Manifest) -> str:
         parts += [f"## {one.title}", *(_escaped(sentence(said)) for said in one.sentences)]
         parts += [_table(one.columns, one.rows)] if one.rows else []
         parts += [f"{TOLD}:", _table(one.columns, one.told)] if one.told else []
-    return "\n\n".join([*parts, f"The plots are in {PAGE_FILE}. {FOOT}"]) + "\n"
+    return "\n\n".join([*parts, f"The plots are in {CARD_PAGE}. {FOOT}"]) + "\n"
 
 
 def _front_matter(card: Card, manifest: Manifest) -> str:

@@ -267,15 +267,17 @@ def _training(manifest: Manifest) -> CardSection:
         + ", ".join(f"{words(name)} {value:.3g}" for name, value in manifest.parity.items())
         + ".",
     )
-    return CardSection("training", "How it was made", sentences, ("what", "value>"), (*rows, *libraries))
+    origin = f"Its weights are those of {lineage.quantized_from} as {manifest.precision}."
+    said = sentences if lineage.quantized_from is None else (*sentences, origin)
+    return CardSection("training", "How it was made", said, ("what", "value>"), (*rows, *libraries))
 
 
 def _people(manifest: Manifest) -> CardSection:
     licence, signature, fairness = manifest.licence, manifest.signature or {}, manifest.fairness or {}
     sentences = [
         (
-            f"{licence.get('decided_by')} decided on {licence.get('decided_on')} that the teacher's terms permit"
-            f" distillation: {licence.get('terms')}."
+            f"The teacher's terms permit distillation, as {licence.get('decided_by')} decided on"
+            f" {licence.get('decided_on')}: {licence.get('terms')}."
         )
     ]
     if signature:
@@ -286,7 +288,7 @@ def _people(manifest: Manifest) -> CardSection:
         )
     if fairness.get("none_because"):
         sentences.append(
-            f"{fairness['declared_by']} declared on {fairness['declared_on']} that there are no protected groups:"
+            f"There are no protected groups, as {fairness['declared_by']} declared on {fairness['declared_on']}:"
             f" {fairness['none_because']}."
         )
     elif fairness.get("protected"):

@@ -14,13 +14,22 @@ import orjson
 
 from distill.registration import provenance
 from distill.registration.card_files import write_card
+from distill.registration.files import (
+    CALIBRATION,
+    DATA,
+    LABELS,
+    LICENCE,
+    LINEAGE,
+    LOCK,
+    PARITY,
+    REPORT,
+    RUN,
+    SBOM,
+    TEACHER,
+)
 from distill.registration.sbom import sbom_of
 from ledger.artifacts import MODEL_FILE, Manifest
 from monitor.sums import SliceSums
-
-LOCK, REPORT, PARITY, CALIBRATION = "gate.lock.json", "gate.report.json", "parity.json", "calibration.json"
-DATA, TEACHER, LICENCE = "data.manifest.json", "teacher.json", "license_record.json"
-LINEAGE, RUN, LABELS, SBOM = "lineage.json", "run.json", "labels.json", "sbom.cdx.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")  # that d
 _CPU_FILE, _MEMORY_FILE = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 
 
+@cache
 def packages() -> dict[str, str]:
     """Every installed package with its version, as pip freeze has them."""
     found = {one.metadata["Name"]: one.version for one in distributions()}
@@ -30,6 +32,7 @@ def release() -> str:
         return "uninstalled"
 
 
+@cache
 def code() -> dict[str, str]:
     """The release, and a digest of the sources that train and judge: an edited checkout differs."""
     digest = hashlib.sha256()

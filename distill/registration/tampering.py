@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from distill.registration.folder import DATA, LICENCE, LOCK, REPORT
+from distill.registration.files import DATA, LICENCE, LOCK, REPORT
 from ledger.artifacts import Manifest
 from ledger.job_folders import LOCK_FILE, job_folder
 

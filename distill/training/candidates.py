@@ -15,11 +15,12 @@ from distill.training.calibrate import Calibration
 from distill.training.choose import Tried
 from distill.training.encode import load_tokenizer, save_tokenizer, tokenizer_file
 from distill.training.encoded_rows import encoded
-from distill.training.finish import calibrate_and_export
+from distill.training.finish import Exported, calibrate_and_export
 from distill.training.losses import UNKNOWN_NOISE, choose_temperature
 from distill.training.pace import Pace, measured_pace, pace_of
 from distill.training.predict import predict_logits
 from distill.training.rungs import train_rung, untrained
+from distill.training.served import served_difference
 from distill.training.settings import TrainSettings
 from distill.training.train import Fitted
 from distill.training.training_rows import Matrix, TrainingRows
@@ -32,6 +33,7 @@ from student.tokens import head_first
 
 THREADS = 2
 SEED = 0
+SERVED_TEXTS = 200  # answered by the student process's own code too
 
 Say = Callable[[str, float], None]  # phase, share done
 
@@ -118,7 +120,23 @@ def fit_candidate(
     rows = prepared.train, prepared.dev, prepared.held_out
     exported = calibrate_and_export(trained.student, prepared.tokenizer, *rows, folder, SEED)
     tried = tried_on(section.kind, trained, prepared.dev, split.dev)
-    return FittedCandidate(trained, exported.calibration, exported.parity, THREADS, SEED, tried, start)
+    parity = exported.parity | {"served": _served(prepared, split, classes, trained, exported, folder)}
+    return FittedCandidate(trained, exported.calibration, parity, THREADS, SEED, tried, start)
+
+
+def _served(
+    prepared: Prepared,
+    split: Split,
+    classes: Sequence[str],
+    trained: Fitted,
+    exported: Exported,
+    folder: Path,
+) -> float:
+    """The largest difference of a probability when the student process answers the same texts."""
+    texts = [row.text for row in split.dev[:SERVED_TEXTS]]
+    ids = prepared.dev.token_ids[:SERVED_TEXTS]
+    temperature, max_tokens = exported.calibration.temperature, prepared.section.max_tokens
+    return served_difference(folder, classes, max_tokens, trained.student, temperature, texts, ids)
 
 
 def baseline(section: CandidateSection, split: Split, classes: Sequence[str]) -> Tried:

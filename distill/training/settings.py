@@ -19,7 +19,7 @@ class TrainSettings:
     weight_decay: float = 0.01  # of matrices; vectors and token tables have none
     warmup_share: float = 0.06
     clip_norm: float = 1.0
-    evaluations_per_epoch: int = 1
+    evaluations_per_epoch: int = 1  # more where the run would have fewer than four
     patience: int = 3
     seed: int = 0
     threads: int = 2

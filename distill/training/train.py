@@ -25,7 +25,7 @@ from distill.training.untrainable import Untrainable, untrainable
 
 PLAN_FILE, FITTED_FILE = "plan.json", "fitted.json"
 BUDGET_SHARE = 0.9  # of the time for steps; evaluations take the rest
-SHORT_RUN_EVALUATIONS = 4  # of a run whose time ends within its first epoch
+LEAST_EVALUATIONS = 4  # of a run, also where it is not an epoch long
 
 
 class StopReason(StrEnum):
@@ -122,19 +122,20 @@ def _course(
             "processes": str(ranks.num_processes),
         }
         checkpoints.prepare_folder(folder, run)
-        steps = _steps_in_budget(an_epoch * settings.epochs, settings, seconds_per_step)
-        plan = (
-            checkpoints.read_json(folder / PLAN_FILE)
-            if (folder / PLAN_FILE).is_file()
-            else {"steps": steps, "calls": 0}
-        )
-        checkpoints.write_json(folder / PLAN_FILE, {**plan, "calls": plan["calls"] + 1})
+        _keep_plan(folder, _steps_in_budget(an_epoch * settings.epochs, settings, seconds_per_step))
     ranks.wait_for_everyone()
     plan = checkpoints.read_json(folder / PLAN_FILE)
-    steps = plan["steps"]
-    every = max(1, min(an_epoch // settings.evaluations_per_epoch, -(-steps // SHORT_RUN_EVALUATIONS)))
+    a_quarter = -(-plan["steps"] // LEAST_EVALUATIONS)
+    every = max(1, min(an_epoch // settings.evaluations_per_epoch, a_quarter))
     deadline = time.monotonic() + settings.budget_seconds - _spent(folder)
-    return Course(train_rows, dev_rows, settings, steps, every, folder, deadline), plan["calls"] - 1
+    return Course(train_rows, dev_rows, settings, plan["steps"], every, folder, deadline), plan["calls"] - 1
+
+
+def _keep_plan(folder: Path, steps: int) -> None:
+    """Count this call. The steps of the first one stand, whatever the pace is today."""
+    path = folder / PLAN_FILE
+    plan = checkpoints.read_json(path) if path.is_file() else {"steps": steps, "calls": 0}
+    checkpoints.write_json(path, {**plan, "calls": plan["calls"] + 1})
 
 
 def _steps_in_budget(steps: int, settings: TrainSettings, seconds_per_step: float | None) -> int:

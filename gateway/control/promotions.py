@@ -180,7 +180,7 @@ def trainers(session: Session, task: TaskSection, artifact: str) -> set[str]:
     job = session.get(JobRow, student.job_id) if student else None
     if job is None:
         return set()
-    return {job.opened_by} | ({task.governance.driver} if job.cause != JobCause.BY_HAND else set())
+    return {job.opened_by} | ({task.driver} if job.cause != JobCause.BY_HAND else set())
 
 
 def _unproven(

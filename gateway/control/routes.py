@@ -12,22 +12,19 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from gateway.control import descents, erasures, promotions, proposals
 from gateway.control.access import Person
-from gateway.control.certified import certificate_view
 from gateway.control.context import Control, ControlPart, PersonPart
 from gateway.control.errors import Code, Refused, refusal_response
 from gateway.control.label_intake import append_labels, check_labels
-from gateway.control.manifests import manifest_of
 from gateway.control.page import page_response
 from gateway.control.schemas import ErasureBody, KeyBody, LabelsBody, PromotionBody, ReasonBody
 from gateway.control.status import status_document
+from gateway.control.student_view import student_view
 from ledger.audit import append_audit
 from ledger.configuration import TaskSection
 from ledger.control_file import transaction
-from ledger.erasures import rows_erased
 from ledger.jobs import JobCause, create_job, open_job
 from ledger.keys import Role, create_key, revoke_keys
 from ledger.labels import Kept
-from ledger.stages import task_stages
 from ledger.tables import AlarmRow, JobRow, KeyRow, StudentRow
 from monitor.comparison import compare, paired_counts
 
@@ -73,19 +70,10 @@ def show_student(task: str, artifact: str, control: ControlPart) -> Response:
     section = control.task(task)
     with transaction(control.reading) as session:
         student = session.get(StudentRow, artifact)
-        stage, share = task_stages(session, task).stages.get(artifact, ("candidate", 0.0))
-        erased = rows_erased(session, student.job_id) if student is not None else None
-    if student is None or student.task != task:
-        return answer(Refused(Code.UNKNOWN, f"task {task!r} has no registered student {artifact!r}"))
-    manifest = manifest_of(control.data_directory, student)
-    document = student.model_dump() | {"stage": str(stage), "share": share, "certificate": None}
-    document["erased"] = asdict(erased) if erased is not None else None
-    if isinstance(manifest, str):
-        return answer(document | {"manifest": None, "problem": manifest})
-    if isinstance(section, TaskSection):
-        with transaction(control.reading) as session:
-            document["certificate"] = certificate_view(session, section, artifact, manifest)
-    return answer(document | {"manifest": manifest.model_dump(mode="json"), "problem": None})
+        if student is None or student.task != task:
+            return answer(Refused(Code.UNKNOWN, f"task {task!r} has no registered student {artifact!r}"))
+        known = section if isinstance(section, TaskSection) else None
+        return answer(student_view(session, control.data_directory, known, student))
 
 
 def show_alarm(alarm_id: RowNumber, control: ControlPart) -> Response:

@@ -45,9 +45,7 @@ class TaskSection(Section):
     criteria: CriteriaSection = CriteriaSection.model_construct()
     fairness: FairnessSection | None = None  # undeclared: no student is trained or registered
     play: PlaySection | None = None
-    signature: SignatureSection | None = (
-        None  # null: the sponsor's standing policy, driven by governance.driver
-    )
+    signature: SignatureSection | None = None  # null: a standing policy of governance.sponsor
     verdict: VerdictSection = VerdictSection.model_construct()
     fallback: FallbackSection = FallbackSection.model_construct()
     shadow: ShadowSection = ShadowSection.model_construct()
@@ -140,6 +138,11 @@ class TaskSection(Section):
                 )
         if self.openai is not None:
             class_texts(self.openai.labels, self.classes)
+
+    @property
+    def driver(self) -> str:
+        """Who is behind automatic jobs, and may not approve what they trained."""
+        return (self.signature.driver if self.signature else None) or self.governance.driver
 
     @property
     def rules(self) -> tuple[SliceRule, ...]:

@@ -18,7 +18,7 @@ from ledger.tables import HeartbeatRow, JobRow
 from tests.distill.desk import TEXT, write_configuration
 from tests.ledger.builders import build_exchange
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0  # a job imports the training libraries first: ten seconds of processor time
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 from ledger.control_file import transaction
 from ledger.heartbeats import leave_heartbeat
 from tests.gateway.control.desk import TASK, Desk, raise_alarm
-from tests.stillgate.command import run_as
+from tests.stillgate.command import run, run_as
 
 
 def _alive(desk: Desk, *loaded: str) -> None:
@@ -42,14 +42,14 @@ def test_status_can_be_read_by_a_program(desk: Desk) -> None:
 
 def test_a_student_is_shown_with_its_gate_report(desk: Desk, student: str) -> None:
     """Every slice with its verdict, bound, bar and threshold."""
-    shown = run_as(desk, "vera", "student", "show", student)
+    shown = run("students", "show", student, "--config", str(desk.path))
     assert shown.exit_code == 0
     for said in ("gate pass", "0.930", "0.800", "0.60", "teacher epoch 1"):
         assert said in shown.stdout
-    assert run_as(desk, "vera", "student", "show", "s-nix").exit_code == 2
+    assert run("students", "show", "s-nix", "--config", str(desk.path)).exit_code == 2
 
 
 def test_a_student_whose_manifest_is_damaged_is_shown_as_such(desk: Desk, student: str) -> None:
     """Nothing that it says is believed."""
     (desk.data_directory / "artifacts" / student / "manifest.json").write_text("{}")
-    assert "registered digest" in run_as(desk, "vera", "student", "show", student).stdout
+    assert "registered digest" in run("students", "show", student, "--config", str(desk.path)).stdout

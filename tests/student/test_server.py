@@ -18,7 +18,7 @@ from student.client import StudentClient
 from student.session import Student, quiet_run
 from student.wire import Frames, Refusal, Response, StudentRequest, read_reply, request_frame
 from tests.artifacts import FAILING_WORD, NAN_WORD, TinyArtifact, register, set_stage, tiny_artifact
-from tests.student.conftest import Processes, student_report, wait_for
+from tests.student.conftest import DEADLINE_SECONDS, Processes, student_report, wait_for
 
 CLASSES = ("cats", "dogs", "birds")
 
@@ -370,3 +370,13 @@ def test_an_artifact_that_kills_the_process_while_it_is_loaded_is_set_aside(
     assert "ended while it loaded" in student_report(control)["problems"][bad.artifact]
     assert "action=suspect" in processes.log(second)
     assert not mark.exists()
+
+
+def test_a_load_without_end_ends_the_process_and_is_set_aside(processes: Processes, control: Engine) -> None:
+    """After student.load_seconds; the next process finds the mark and answers for the others."""
+    bad = put_into_shadow(processes, control, busy_rounds=2**62)
+    first = processes.start(run_seconds=600.0, load_seconds=0.5)
+    assert first.wait(DEADLINE_SECONDS) == 1
+    assert "was not loaded within 0.5 s" in processes.log(first)
+    processes.start(run_seconds=600.0, load_seconds=30.0)
+    wait_for(lambda: bad.artifact in student_report(control)["problems"])

@@ -76,6 +76,7 @@ def test_a_candidate_is_trained_calibrated_and_written(tmp_path: Path, kind: str
     assert served_fidelity(tmp_path / "artifact") > 0.9
     assert (fitted.calibration.outcome, fitted.calibration.rows) == (CalibrationOutcome.FITTED, 200)
     assert fitted.parity["max_abs_logit_difference"] <= 1e-4
+    assert fitted.parity["served"] <= 1e-4
     assert (said[0], said[-1]) == (f"preparing {kind}", f"exporting {kind}")
     assert any(phase.startswith(f"training {kind} (held-out loss 0.") for phase in said)
 
