@@ -3,7 +3,7 @@ resumed. Texts stay in the record: what is kept of a row is where it stands ther
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from distill.curation.manifest import Curation, StageCounts, write_manifest
 from distill.curation.replay import drawn_replay, earlier_training_rows
 from distill.curation.review import Answer, Decision, answers_of_task, write_queue
 from distill.curation.rows import Ingested, Row
-from distill.curation.split import GateRow, Split, draw_gate, split_rows
+from distill.curation.split import GateRow, LockedRows, Split, draw_gate, split_rows
 from distill.curation.sufficiency import sufficiency
 from distill.gating.answers import Answers
 from distill.gating.lock import Lock, lock_gate, read_lock, rows_locked_before
@@ -101,8 +101,10 @@ def _choose(context: JobContext, engine: Engine, incumbent: Answers | None, fold
     with Session(engine) as session:
         earlier = earlier_training_rows(session, context.data_directory, context.task.name)
     said = answers_of_task(context.folder.parent, context.task.name)
-    ingested = collect(context, engine, {digest for digests in earlier.values() for digest in digests})
-    made = _made(context, ingested, incumbent, said)
+    locked_before = dict(rows_locked_before(context.folder.parent, context.task.name, but=context.folder))
+    earlier_rows = {digest for digests in earlier.values() for digest in digests}
+    ingested = collect(context, engine, earlier_rows | locked_before.keys())
+    made = _made(context, ingested, incumbent, said, locked_before)
     split = made.split
     parts = {"train": split.train, "dev": split.dev, "calibration": split.calibration}
     gate = tuple(entry.row for entry in split.gate)
@@ -124,7 +126,11 @@ def _choose(context: JobContext, engine: Engine, incumbent: Answers | None, fold
 
 
 def _made(
-    context: JobContext, ingested: Ingested, incumbent: Answers | None, said: dict[str, Answer]
+    context: JobContext,
+    ingested: Ingested,
+    incumbent: Answers | None,
+    said: Mapping[str, Answer],
+    locked_before: LockedRows,
 ) -> _Made:
     task = context.task
     say_progress("looking for duplicates", 0.0)
@@ -133,11 +139,11 @@ def _made(
     enough = sufficiency(ingested, distinct.rows, task)
     if enough.stops:
         raise CannotDistil(*enough.stops)
-    lock, locked_before = _locked(context, distinct.rows)
+    lock = _locked(context, distinct.rows, locked_before)
     split = split_rows(distinct.rows, lock.rows, locked_before)
     space = lexical((*distinct.rows, *ingested.replay))
-    split = without_leaks(split, task.curation, space)
     held = lock.rows.keys() | locked_before.keys()
+    split = without_leaks(split, task.curation, space, [row for row in ingested.replay if row.digest in held])
     replay = drawn_replay(ingested.replay, len(split.train), task.curation.replay_share, held)
     split = replace(split, train=(*split.train, *replay))
     say_progress("weighing rows", 0.0)
@@ -149,14 +155,13 @@ def _made(
     return _Made(ingested, distinct, split, len(replay), after, found, coverage)
 
 
-def _locked(context: JobContext, rows: Sequence[Row]) -> tuple[Lock, dict[str, str | None]]:
+def _locked(context: JobContext, rows: Sequence[Row], before: LockedRows) -> Lock:
     """Fix the gate before any row is given to training; a lock that this job made before stands."""
-    before = dict(rows_locked_before(context.folder.parent, context.task.name, but=context.folder))
     path = context.folder / LOCK_FILE
     if path.exists():
-        return read_lock(path), before
+        return read_lock(path)
     drawn = draw_gate(rows, context.task.rules, context.task.gate, before)
-    return lock_gate(context.folder, context.task, drawn), before
+    return lock_gate(context.folder, context.task, drawn)
 
 
 def _counts(made: _Made) -> tuple[StageCounts, ...]:

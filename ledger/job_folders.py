@@ -40,7 +40,7 @@ def write_rows(folder: Path, parts: Mapping[str, Collection[str]]) -> None:
 def read_lists(folder: Path) -> RowLists:
     lock, rows = _read(folder / LOCK_FILE), _read(folder / ROWS_FILE)
     training = None if rows is None else frozenset(digest for part in rows.values() for digest in part)
-    return RowLists(frozenset(() if lock is None else lock["rows"]), training)
+    return RowLists(frozenset(() if lock is None else _locked(lock)), training)
 
 
 def training_rows(folder: Path) -> list[str]:
@@ -68,18 +68,23 @@ def forget_rows(folder: Path, digests: Collection[str]) -> None:
         if not gone.isdisjoint(_read(path)):
             shutil.rmtree(path.parent)  # a job that goes on judges anew, without these rows
     lock = _read(folder / LOCK_FILE)
-    if lock is not None and not gone.isdisjoint(lock["rows"]):
+    if lock is not None and not gone.isdisjoint(_locked(lock)):
         write_whole(folder / LOCK_FILE, _without(lock, gone, folder / LOCK_FILE))
     review = _read(folder / REVIEW_FILE)
     if review is not None and not gone.isdisjoint(review["rows"]):
         write_whole(folder / REVIEW_FILE, {**review, "rows": _left(review["rows"], gone)})
 
 
+def _locked(lock: Mapping[str, Any]) -> frozenset[str]:
+    """The rows of a gate, and the near-duplicates that they stand for."""
+    return frozenset((*lock["rows"], *lock.get("also", {})))
+
+
 def _without(lock: dict[str, Any], gone: frozenset[str], path: Path) -> dict[str, Any]:
     kept = _left(lock["rows"], gone)
     earlier = lock.get("erased") or {"rows": 0, "locked_as": hashlib.sha256(path.read_bytes()).hexdigest()}
     erased = {**earlier, "rows": earlier["rows"] + len(lock["rows"]) - len(kept)}
-    return {**lock, "rows": kept, "erased": erased}
+    return {**lock, "rows": kept, "also": _left(lock.get("also", {}), gone), "erased": erased}
 
 
 def remove_scratch(folder: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -32,6 +33,8 @@ def lock_gate(folder: Path, task: TaskSection, gate_rows: Sequence[GateRow]) -> 
         document = terms_of(task) | {
             "signature": signature_of(task),
             "rows": dict(sorted((entry.row.digest, entry.drawn_for) for entry in gate_rows)),
+            # near-duplicates that these rows stand for: they are rows of a gate as well, in every later round
+            "also": {digest: entry.drawn_for for entry in gate_rows for digest in entry.row.also},
         }
         write_whole(path, document)
     return read_lock(path)
@@ -43,11 +46,12 @@ def read_lock(path: Path) -> Lock:
 
 
 def rows_locked_before(jobs_folder: Path, task: str, but: Path) -> LockedRows:
-    """Every row that any earlier job of the task ever locked."""
+    """Every row that any earlier job of the task ever locked, and their near-duplicates of the time."""
     locked: dict[str, str | None] = {}
     for path in sorted(jobs_folder.glob(f"*/{LOCK_FILE}")):
-        if path.parent != but and orjson.loads(path.read_bytes())["task"] == task:
-            locked |= read_lock(path).rows
+        document: dict[str, Any] = orjson.loads(path.read_bytes())
+        if path.parent != but and document["task"] == task:
+            locked |= {**document.get("also", {}), **document["rows"]}
     return locked
 
 

@@ -8,6 +8,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from distill.training.training_rows import TrainingRows
+from ledger.exchange import Exchange
+from ledger.observation import Observation
+from tests.ledger.builders import build_exchange
 
 WORDS = ("disk", "screen", "driver", "goal", "match", "player", "the", "a", "of")
 VOCABULARY = {token: number for number, token in enumerate(("[PAD]", "[CLS]", "[SEP]", "[UNK]", *WORDS))}
@@ -56,3 +59,10 @@ def build_rows(start: int, count: int) -> TrainingRows:
         ),
         weights=np.ones(count, dtype=np.float32),
     )
+
+
+def told_apart(number: int) -> Exchange:
+    """An exchange whose teacher tells apart what its words tell apart."""
+    text, label = write_text(number)
+    sure = Observation((0.9, 0.1) if label == 0 else (0.1, 0.9))
+    return build_exchange(number, inputs=(f"{text} {number}",), teacher=(sure,))

@@ -12,15 +12,12 @@ from distill.gating.lock import check_lock
 from gateway.control.erasing import Eraser
 from ledger.control_file import open_control_file, transaction
 from ledger.erasures import open_erasure
-from ledger.exchange import Exchange
 from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.job_folders import LOCK_FILE, job_folder, read_lists
 from ledger.jobs import JobCause, create_job
-from ledger.observation import Observation
 from tests.distill.desk import TEXT, configuration_of
-from tests.distill.encoders import write_text
+from tests.distill.encoders import told_apart
 from tests.gateway.running import wait_until
-from tests.ledger.builders import build_exchange
 
 
 def test_a_list_of_rows_read_before_an_erasure_is_thrown_away(
@@ -31,7 +28,7 @@ def test_a_list_of_rows_read_before_an_erasure_is_thrown_away(
     data = configuration.deployment.data_directory
     engine = open_control_file(data)
     file = ExchangeFile(exchange_path(data, "g0"))
-    file.append([exchange(number) for number in range(100)], [])
+    file.append([told_apart(number) for number in range(100)], [])
     with transaction(engine) as session:
         job = create_job(session, "desk", JobCause.BY_HAND, "ann")
     assert job.id is not None
@@ -47,7 +44,7 @@ def test_a_list_of_rows_read_before_an_erasure_is_thrown_away(
     with transaction(engine) as session:
         open_erasure(session, "desk", None, [f"g0-{place}" for place in range(10)], "olga")
     Eraser(engine, data, unowned_seconds=0).advance()
-    file.append([exchange(number) for number in range(100, 400)], [])
+    file.append([told_apart(number) for number in range(100, 400)], [])
     thread.join(60)
     assert "action=rows_erased" in caplog.text
     lists = read_lists(folder)
@@ -59,10 +56,3 @@ def test_a_list_of_rows_read_before_an_erasure_is_thrown_away(
     check_lock(folder / LOCK_FILE, found.lock, found.split.gate)
     file.close()
     engine.dispose()
-
-
-def exchange(number: int) -> Exchange:
-    """The teacher tells apart what its words tell apart."""
-    text, label = write_text(number)
-    sure = Observation((0.9, 0.1) if label == 0 else (0.1, 0.9))
-    return build_exchange(number, inputs=(f"{text} {number}",), teacher=(sure,))

@@ -201,8 +201,8 @@ def test_its_rows_are_listed(job: JobRow, folder: Path, engine: Engine) -> None:
     rows = verify(artifact_folder(folder / "data", job.artifact), digest).lineage.rows
     lists = read_lists(folder / "data" / "jobs" / str(job.id))
     assert lists.training is not None
-    assert len(lists.gate) == rows["gate"]
-    assert len(lists.training) >= sum(rows.values()) - rows["gate"]  # a row may stand for several texts
+    assert len(lists.gate) >= rows["gate"]  # a row may stand for several texts
+    assert len(lists.training) >= sum(rows.values()) - rows["gate"]
     assert lists.gate | lists.training <= {f"digest {number}" for number in range(EXCHANGES)}
 
 

@@ -16,7 +16,7 @@ from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.jobs import JobCause, JobStatus, create_job, restart_job
 from ledger.tables import HeartbeatRow, JobRow
 from tests.distill.desk import TEXT, write_configuration
-from tests.ledger.builders import build_exchange
+from tests.distill.encoders import told_apart
 
 WAIT_SECONDS = 120.0  # a job imports the training libraries first: ten seconds of processor time
 
@@ -47,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]
 
 def write_record(data_directory: Path, exchanges: int) -> None:
     file = ExchangeFile(exchange_path(data_directory, "g0"))
-    file.append([build_exchange(number) for number in range(exchanges)], [])
+    file.append([told_apart(number) for number in range(exchanges)], [])
     file.close()
 
 
