@@ -198,7 +198,7 @@ teacher = {{ url = "http://127.0.0.1:9", version = "1" }}
 capture = {{ inputs = "text" }}
 governance = {{ owner = "o", sponsor = "s", driver = "d", validator = "v", operator = "p" }}
 licence = {{ distillation_allowed = true, decided_by = "o", decided_on = "2026-01-02", terms = "made here" }}
-fairness = {{ none_declared_by = "o", reason = "public texts", declared_on = "2026-01-02" }}
+fairness = {{ none_because = "public texts", declared_by = "o", declared_on = 2026-01-02 }}
 
 [[task.slice]]
 name = "group"
