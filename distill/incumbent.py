@@ -14,11 +14,11 @@ log = logging.getLogger("distill.job")
 
 
 def newest_student(engine: Engine, task: str) -> StudentRow | None:
-    """The student registered last."""
+    """The student registered last; files in fewer bits of one are none of their own."""
     with Session(engine) as session:
         return session.exec(
             select(StudentRow)
-            .where(StudentRow.task == task)
+            .where(StudentRow.task == task, col(StudentRow.quantized_from).is_(None))
             .order_by(col(StudentRow.registered_at_us).desc())
         ).first()
 

@@ -89,7 +89,13 @@ def run_job(configuration: Configuration, job_id: int) -> dict[str, object]:
         said = [f"{look.candidate}: {reason}" for look in climbed.looks for reason in look.report.reasons]
         reasons = ["no candidate passed its gate", *said, *outcome.reasons]
         return {"outcome": "failed", "reasons": reasons, "conclusion": conclusion}
-    return {"outcome": "registered", "conclusion": conclusion, **asdict(climbed.published)}
+    quantized = [asdict(one) for one in climbed.quantized]
+    return {
+        "outcome": "registered",
+        "conclusion": conclusion,
+        **asdict(climbed.published),
+        "quantized": quantized,
+    }
 
 
 def _context(configuration: Configuration, engine: Engine, job_id: int) -> JobContext:

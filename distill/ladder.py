@@ -8,7 +8,8 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,11 @@ from distill.registration.folder import Background, write_folder
 from distill.registration.signing import sign
 from distill.stages import Finished, Stage
 from distill.training.candidates import SEED, THREADS, FittedCandidate, fit_candidate
-from ledger.artifacts import GateReport, publish, seal
+from distill.training.judged_rows import judged_rows
+from distill.training.processor import int8_flags
+from distill.training.quantize import QUANTIZED, quantized
+from distill.training.quantized import NotUsable, QuantizedArtifact, quantized_manifest
+from ledger.artifacts import MANIFEST, GateReport, Manifest, publish, seal
 from ledger.configuration import CandidateSection
 from ledger.job_folders import AGREED_FILE, LOCK_FILE
 from student.session import Student
@@ -69,6 +74,7 @@ class Climbed:
 
     published: Published | None
     looks: tuple[Looked, ...]
+    quantized: tuple[Published, ...] = ()  # its files in fewer bits that passed as well
 
 
 def climb(made_from: MadeFrom, beside: Beside = ALONE) -> Climbed:
@@ -83,7 +89,8 @@ def climb(made_from: MadeFrom, beside: Beside = ALONE) -> Climbed:
         judged = _judged(made_from, place, trained[place], beside)
         looks.append(_looked(judged))
         if looks[-1].report.outcome == "pass":
-            return Climbed(_published(made_from, judged), tuple(looks))
+            published = _published(made_from, judged)
+            return Climbed(published, tuple(looks), _quantized(made_from, place, judged, published, beside))
         said = "; ".join(looks[-1].report.reasons)
         log.info("%s: gate says %s: %s", section.kind, looks[-1].report.outcome, said)
     return Climbed(None, tuple(looks))
@@ -130,33 +137,35 @@ def _told(fitted: FittedCandidate) -> dict[str, Any]:
 
 
 def _judged(made_from: MadeFrom, place: int, trained: Finished, beside: Beside) -> Finished:
-    task = made_from.context.task
-    section = task.candidate[place]
-    inputs = {
-        "trained": trained.digest,
+    section = made_from.context.task.candidate[place]
+
+    def work(folder: Path) -> dict[str, Any]:
+        manifest = unjudged_manifest(made_from, section, trained)
+        return _look(made_from, trained.folder / "artifact", manifest, folder, beside)
+
+    inputs = _look_inputs(made_from, beside) | {"trained": trained.digest}
+    return made_from.context.stage(Stage.GATE, inputs, work, _inside(place, section))
+
+
+def _look_inputs(made_from: MadeFrom, beside: Beside) -> dict[str, Any]:
+    return {
         "lock": made_from.lock.digest,
-        "terms": terms_digest(task),
+        "terms": terms_digest(made_from.context.task),
         "parent": made_from.parent,
         "labels": len(beside.labels),
         "licence": dict(made_from.licence),
     }
 
-    def work(folder: Path) -> dict[str, Any]:
-        return _look(made_from, section, trained, folder, beside)
-
-    return made_from.context.stage(Stage.GATE, inputs, work, _inside(place, section))
-
 
 def _look(
-    made_from: MadeFrom, section: CandidateSection, trained: Finished, folder: Path, beside: Beside
+    made_from: MadeFrom, source: Path, manifest: Manifest, folder: Path, beside: Beside
 ) -> dict[str, Any]:
-    """Judge the candidate once, and seal it with what was found."""
+    """Judge the files in `source` once, and seal a copy of them with what was found."""
     context, split, artifact = made_from.context, made_from.split, folder / "artifact"
     looks = looks_of(context.task)
-    take_look(context.folder, made_from.lock, trained.folder.parent.name, looks)
+    take_look(context.folder, made_from.lock, folder.parent.name, looks)
     shutil.rmtree(artifact, ignore_errors=True)  # of an attempt that was killed
-    shutil.copytree(trained.folder / "artifact", artifact)
-    manifest = unjudged_manifest(made_from, section, trained)
+    shutil.copytree(source, artifact)
     student = Student.load(artifact, seal(artifact, manifest), context.configuration.student)
     milliseconds = _milliseconds(student, split)
     rows = (*split.train, *split.dev, *split.calibration, *(entry.row for entry in split.gate))
@@ -168,12 +177,74 @@ def _look(
     digest = seal(artifact, manifest)
     sign(artifact, context.configuration.student.signing_key)
     return {
+        "precision": str(manifest.precision),
         "outcome": judged.report.outcome,
         "reasons": list(judged.report.reasons),
         "slices": {verdict.slice: verdict.outcome for verdict in judged.report.verdicts},
         "milliseconds_per_answer": milliseconds,
         "manifest_digest": digest,
     }
+
+
+def _quantized(
+    made_from: MadeFrom, place: int, judged: Finished, published: Published, beside: Beside
+) -> tuple[Published, ...]:
+    """The student's INT8 files that pass too, in the order that was locked: the first that does not ends it."""
+    context, section = made_from.context, made_from.context.task.candidate[place]
+    if not section.int8:
+        return ()
+    say_progress(f"quantizing {section.kind}", 0.0)
+    made = _quantize(made_from, place, judged, published)
+    original = Student.load(
+        judged.folder / "artifact", published.manifest_digest, context.configuration.student
+    )
+    found: list[Published] = []
+    for precision in QUANTIZED:
+        source = made.folder / precision
+        if not source.is_dir():
+            continue
+        say_progress(f"gating {section.kind} {precision}", 0.0)
+        manifest = Manifest.model_validate_json((made.folder / f"{precision}.json").read_bytes())
+        inputs = _look_inputs(made_from, beside) | {"quantized": made.digest, "precision": precision}
+        seen = context.stage(
+            Stage.GATE,
+            inputs,
+            partial(_look, made_from, source, manifest, beside=replace(beside, original=original)),
+            _inside(place, section),
+        )
+        if seen.gave["outcome"] != "pass":
+            log.info("%s %s: %s", section.kind, precision, "; ".join(seen.gave["reasons"]))
+            break
+        found.append(_published(made_from, seen))
+    return tuple(found)
+
+
+def _quantize(made_from: MadeFrom, place: int, judged: Finished, published: Published) -> Finished:
+    section = made_from.context.task.candidate[place]
+
+    def work(folder: Path) -> dict[str, Any]:
+        artifact = judged.folder / "artifact"
+        source = Manifest.model_validate_json((artifact / MANIFEST).read_bytes())
+        rows = judged_rows(made_from.split, artifact, section.max_tokens)
+        gave: dict[str, Any] = {}
+        for one in quantized(artifact, folder, rows):
+            gave[str(one.precision)] = _said_of(one)
+            if isinstance(one, QuantizedArtifact):
+                manifest = quantized_manifest(source, published.artifact, one)
+                (folder / f"{one.precision}.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+        return gave
+
+    inputs = {"from": published.manifest_digest, "processor": list(int8_flags())}
+    return made_from.context.stage(Stage.QUANTIZE, inputs, work, _inside(place, section))
+
+
+def _said_of(one: QuantizedArtifact | NotUsable) -> str:
+    if isinstance(one, NotUsable):
+        return one.reason
+    return (
+        f"{one.bytes / 2**20:.1f} MiB of {one.from_bytes / 2**20:.1f}, {one.flips.flipped} of {one.flips.rows} answers"
+        f" another class, {one.padding.flips} of {one.padding.rows} by padding"
+    )
 
 
 def _background(made_from: MadeFrom) -> Background:

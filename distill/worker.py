@@ -144,17 +144,23 @@ class Worker:
                 job, JobStatus.FAILED, [reason, progress.last_words] if progress.last_words else [reason]
             )
         elif ending["outcome"] == "registered":
-            self._register(job, ending["artifact"], ending["manifest_digest"], ending.get("conclusion"))
+            self._register(job, ending)
         else:
             self._finish(job, JobStatus.FAILED, ending["reasons"], ending.get("conclusion"))
 
-    def _register(self, job: JobRow, artifact: str, digest: str, conclusion: dict[str, Any] | None) -> None:
+    def _register(self, job: JobRow, ending: dict[str, Any]) -> None:
+        """The student and its files in fewer bits, all or none, in the transaction that closes the job."""
         assert job.id is not None
+        students = [
+            (one["artifact"], one["manifest_digest"]) for one in (ending, *ending.get("quantized", ()))
+        ]
+        artifact, conclusion = ending["artifact"], ending.get("conclusion")
         try:
-            manifest = check_artifact(self._configuration, job, artifact, digest)
+            checked = [check_artifact(self._configuration, job, *student) for student in students]
             with transaction(self._engine) as session:
                 if finish_job(session, job.id, self._name, JobStatus.SUCCEEDED, [], artifact, conclusion):
-                    register_student(session, job, artifact, manifest, digest)
+                    for (name, digest), manifest in zip(students, checked, strict=True):
+                        register_student(session, job, name, manifest, digest)
         except (ArtifactError, RegistrationRefused) as error:
             self._finish(job, JobStatus.FAILED, [str(error)])
         else:

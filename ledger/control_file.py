@@ -75,6 +75,7 @@ MIGRATIONS = (
     m008_harms,
     add_column("alarm", "harm", "VARCHAR NOT NULL DEFAULT 'disagreement'"),
     add_column("job", "conclusion", "JSON"),
+    add_column("student", "quantized_from", "VARCHAR"),
 )
 
 

@@ -152,6 +152,7 @@ class StudentRow(ControlFileTable, table=True):
     manifest_digest: str
     kind: str
     gate_outcome: str
+    quantized_from: str | None = None  # an artifact of the same job, whose weights these are in fewer bits
 
 
 class StageRow(ControlFileTable, table=True):

@@ -18,6 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from distill.planning.dry_run import dry_run
+from distill.planning.feasibility import Feasibility
 from distill.worker import Worker
 from ledger.configuration import Configuration, TaskSection
 from ledger.control_file import open_control_file, open_control_file_read_only, transaction
@@ -46,6 +48,7 @@ from stillgate.options import (
     talk,
 )
 from stillgate.show_job import job_document, jobs_compared, show_comparison, show_job
+from stillgate.show_plan import show_plan
 from stillgate.watching import Output, OutputOption, print_as
 
 POLL_SECONDS = 0.2
@@ -91,6 +94,28 @@ def _follow_there(client: AdminClient, job: dict[str, Any], deadline: float) -> 
             phase = job["phase"] or ("waits for a worker" if job["status"] == "waiting" else job["status"])
             progress.update(shown, description=f"job {job['id']}: {phase}", completed=job["progress"])
     return job
+
+
+def plan(
+    task: TaskArgument, output: OutputOption = Output.TABLE, config: ConfigPath = DEFAULT_CONFIG
+) -> None:
+    """What the record can prove, before anything is spent: exit 0 to go on, 4 if nothing could pass."""
+    configuration = configuration_of(config)
+    section = _task_of(configuration, task)
+    if not section.candidate:
+        fail(f"task {task} names no [[task.candidate]] to train; add at least one", Exit.USAGE)
+    engine = open_control_file_read_only(configuration.deployment.data_directory)
+    with Progress(*COLUMNS, TimeElapsedColumn(), console=talk, transient=True) as progress:
+        shown = progress.add_task("plan", total=1.0)
+        document = dry_run(
+            configuration,
+            section,
+            engine,
+            lambda phase, share: progress.update(shown, description=phase, completed=share),
+        )
+    print_as(document, output, show_plan(document))
+    if document["feasibility"] == Feasibility.CANNOT_PASS:
+        raise typer.Exit(Exit.VERDICT)
 
 
 def run(task: TaskArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:

@@ -14,16 +14,18 @@ _STYLES = {"go": "green", "doubtful": "yellow", "not_provable": "yellow", "canno
 
 def show_plan(document: Document) -> RenderableType:
     verdict = document["feasibility"]
+    measured: list[RenderableType] = []
+    if document["slices"]:
+        measured = [Text(), _slices(document["slices"]), Text()]
     return Group(
         Text.assemble(
             ("plan ", "bold"), document["task"], "  ", (verdict.replace("_", " "), _STYLES[verdict])
         ),
         *(Text(f"  {reason}", style="red") for reason in document["reasons"]),
         *(Text(f"  {line}") for line in _rows(document)),
-        Text(),
-        _slices(document["slices"]),
-        Text(),
-        *(Text(f"  {line}") for line in _lessons(document)),
+        *measured,
+        *(Text(f"  {line}") for line in (_lessons(document) if document["slices"] else ())),
+        *(Text(f"  {line}") for line in (*document["notes"], *_times(document))),
     )
 
 
@@ -71,6 +73,14 @@ def _lessons(document: Document) -> Iterator[str]:
     for line in document["slices"]:
         if line["feasibility"] != "go":
             yield line["reason"]
+
+
+def _times(document: Document) -> Iterator[str]:
+    for pace in document["candidates"]:
+        rows = pace["batch_rows"] / pace["seconds_per_step"]
+        cut = " (its budget; all epochs would take {:.0f} s)".format(pace["wanted_seconds"])
+        over = cut if pace["wanted_seconds"] > pace["seconds"] else ""
+        yield f"{pace['rung']}: {rows:.0f} rows/s here, {pace['seconds']:.0f} s of training{over}"
 
 
 def _share(counts: Document) -> str:

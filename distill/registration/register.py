@@ -70,6 +70,7 @@ def register_student(
             manifest_digest=manifest_digest,
             kind=manifest.kind,
             gate_outcome=manifest.gate.outcome,
+            quantized_from=manifest.lineage.quantized_from,
         )
     )
     append_audit(

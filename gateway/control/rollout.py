@@ -32,7 +32,7 @@ class Situation:
 
     task: str
     stages: TaskStages
-    students: tuple[str, ...] = ()  # registered and not failed by the gate, oldest first
+    students: tuple[str, ...] = ()  # registered, not failed by the gate and not quantized, oldest first
     alarm: RaisedAlarm | None = None
     alarms_seen: int = 0  # the newest alarm that was known when the serving student got its stage
     proposed_at_revision: int | None = None  # of the open proposal
@@ -114,7 +114,13 @@ def _apply(session: Session, situation: Situation) -> int:
 def _students(session: Session, task: str) -> tuple[str, ...]:
     rows = session.exec(
         select(StudentRow.artifact)
-        .where(StudentRow.task == task, StudentRow.gate_outcome != "fail")
+        .where(
+            StudentRow.task == task,
+            StudentRow.gate_outcome != "fail",
+            col(StudentRow.quantized_from).is_(
+                None
+            ),  # a person decides whether it takes its original's place
+        )
         .order_by(col(StudentRow.registered_at_us), col(StudentRow.artifact))
     )
     return tuple(rows)

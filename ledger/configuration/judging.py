@@ -28,6 +28,9 @@ class CandidateSection(Section):
     learning_rate: float = Field(1e-3, gt=0, lt=1)
     batch_rows: int = Field(32, ge=2, le=4096)
     budget_seconds: float = Field(600, gt=0)  # training stops here with its best state so far
+    int8: bool = (
+        True  # once it has passed, its INT8 files are made and judged too; they never stand in its way
+    )
 
     @model_validator(mode="after")
     def _factory_of_custom(self) -> "CandidateSection":

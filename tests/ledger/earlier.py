@@ -25,6 +25,7 @@ CONTROL = (  # the first one leads from version 2 to version 1
     WITHOUT_HARMS,
     "ALTER TABLE alarm DROP COLUMN harm",
     "ALTER TABLE job DROP COLUMN conclusion",
+    "ALTER TABLE student DROP COLUMN quantized_from",
 )
 
 EXCHANGES = (
