@@ -30,8 +30,8 @@ class Stage(StrEnum):
     AUDIT = "audit"
     TRAIN = "train"
     EXPORT = "export"  # and calibrate: the temperature is part of the exported graph
-    QUANTIZE = "quantize"
     GATE = "gate"
+    QUANTIZE = "quantize"  # of the candidate that passed; each of its files is then judged in a gate stage of its own
 
 
 # raised when a stage's code gives something else for the same inputs: folders of earlier releases do not fit then

@@ -187,6 +187,8 @@ def test_both_candidates_were_trained_and_the_smaller_one_was_judged(job: JobRow
         ("train", "1-static"),
         ("train", "2-transformer"),
         ("gate", "1-static"),
+        ("gate", "1-static"),
+        ("quantize", "1-static"),
     ]
     assert stages[3].gave["outcome"] == "pass"
     assert stages[1].gave["dev_fidelity"] > 0.9
@@ -228,6 +230,8 @@ def test_what_was_done_before_the_kill_was_not_done_again(job: JobRow, folder: P
         ("train", "1-static", True),
         ("train", "2-transformer", False),
         ("gate", "1-static", False),
+        ("quantize", "1-static", False),
+        ("gate", "1-static", False),
     ]
 
 
@@ -241,7 +245,14 @@ def test_a_person_sees_its_stages_in_the_terminal(job: JobRow, folder: Path) -> 
     assert shown.exit_code == 0
     assert "job 1  task desk  succeeded" in shown.stdout
     assert f"registered {job.artifact}" in shown.stdout
-    assert [stage["stage"] for stage in document["stages"]] == ["curate", "train", "train", "gate"]
+    assert [stage["stage"] for stage in document["stages"]] == [
+        "curate",
+        "train",
+        "train",
+        "gate",
+        "gate",
+        "quantize",
+    ]
     assert document["stages"][3]["gave"]["outcome"] == "pass"
 
 
@@ -266,5 +277,36 @@ def test_two_looks_at_one_job_show_no_difference(job: JobRow, folder: Path) -> N
         "1-static train",
         "2-transformer train",
         "1-static gate",
+        "1-static quantize",
     }
     assert not any(json.loads(compared.stdout)["stages"].values())
+
+
+@pytest.mark.slow
+def test_a_plan_says_what_the_record_can_prove(job: JobRow, folder: Path) -> None:
+    """It locks and trains nothing, and its words are those of the verdict."""
+    config = ("--config", str(folder / "stillgate.toml"))
+    before = sorted((folder / "data" / "jobs").rglob("*"))
+
+    planned = run("distill", "plan", "desk", "--output", "json", *config)
+    shown = run("distill", "plan", "desk", *config)
+
+    document = json.loads(planned.stdout)
+    assert (planned.exit_code, document["feasibility"], document["reasons"]) == (0, "go", [])
+    assert [pace["rung"] for pace in document["candidates"]] == ["static", "transformer"]
+    assert all(line["feasibility"] in ("go", "not_provable", "doubtful") for line in document["slices"])
+    assert {"all", "area=even", "area=odd"} <= {line["need"]["slice"] for line in document["slices"]}
+    assert document["curve"][-1]["rows"] == document["rows"]["train"]
+    assert "gate rows prove" in planned.stdout
+    assert shown.stdout.startswith("plan desk  go")
+    assert sorted((folder / "data" / "jobs").rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_quantized_file_that_proves_too_little_is_not_registered(job: JobRow, folder: Path) -> None:
+    """So few gate rows do not show that INT8 changes nothing; the student itself stands."""
+    made, seen = (stages_of(folder)[place].gave for place in (5, 4))
+
+    assert "it saves less than 20%" in made["int8-weights"]
+    assert (seen["precision"], seen["outcome"]) == ("int8-dynamic", "inconclusive")
+    assert "0 of 102 answers changed by quantization, which does not prove the bar" in seen["reasons"][0]
