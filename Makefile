@@ -34,13 +34,13 @@ test: install ## every test, three files at a time: most of them wait
 reliability: install ## faults, load and bad input, 45 minutes; writes docs/reliability.md (STILLGATE_SEED=... repeats)
 	rm -f $(RESULTS)
 	STILLGATE_SCALE=reliability STILLGATE_KILLS=10 STILLGATE_RESULTS=$(RESULTS) \
-	  $(BIN)/python -m pytest tests/reliability tests/end_to_end/test_kill.py -p tests.reliability.reporting; \
+	  $(BIN)/python -m pytest tests/reliability tests/end_to_end/test_kill.py tests/distill/training/test_resume.py -p tests.reliability.reporting; \
 	  status=$$?; $(BIN)/python -m tests.reliability.table $(RESULTS) > docs/reliability.md; exit $$status
 
 soak: install ## the same rows in their full sizes, some hours
 	rm -f $(RESULTS)
 	STILLGATE_SCALE=soak STILLGATE_KILLS=50 STILLGATE_RESULTS=$(RESULTS) \
-	  $(BIN)/python -m pytest tests/reliability tests/end_to_end/test_kill.py -p tests.reliability.reporting; \
+	  $(BIN)/python -m pytest tests/reliability tests/end_to_end/test_kill.py tests/distill/training/test_resume.py -p tests.reliability.reporting; \
 	  status=$$?; $(BIN)/python -m tests.reliability.table $(RESULTS) > .soak.md; cat .soak.md; exit $$status
 
 check: install ## ruff, mypy --strict, import-linter

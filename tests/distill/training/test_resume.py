@@ -14,7 +14,9 @@ from distill.training.train import FITTED_FILE, Fitted, StopReason, train
 from tests.distill.encoders import build_rows
 from tests.distill.training.small_run import SETTINGS, run
 from tests.distill.training.test_train import build_student
+from tests.reliability.scale import sized
 
+LONGER = pytest.mark.skipif(not sized(0, 1, 1), reason="part of `make reliability`")
 SMALL_RUN = ("-m", "tests.distill.training.small_run")
 
 
@@ -37,6 +39,7 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_weights(tmp_path: Path) -
     assert (whole.resumed, resumed.resumed) == (0, 2)
 
 
+@LONGER
 def test_a_checkpoint_that_was_not_finished_is_not_taken(tmp_path: Path) -> None:
     """What lies in the folder of unfinished ones counts for nothing."""
     assert in_a_process(tmp_path / "killed", "--die-at", "6").returncode == -signal.SIGKILL
@@ -46,6 +49,7 @@ def test_a_checkpoint_that_was_not_finished_is_not_taken(tmp_path: Path) -> None
     assert run(tmp_path / "killed").digest == run(tmp_path / "whole").digest
 
 
+@LONGER
 def test_without_room_it_says_so_and_the_checkpoint_before_stands(tmp_path: Path) -> None:
     """Files of 1,500 bytes at most: the optimiser's state is larger. With room again the run ends as ever."""
     assert in_a_process(tmp_path / "full", "--die-at", "9").returncode == -signal.SIGKILL
@@ -57,6 +61,7 @@ def test_without_room_it_says_so_and_the_checkpoint_before_stands(tmp_path: Path
     assert run(tmp_path / "full").digest == run(tmp_path / "whole").digest
 
 
+@LONGER
 def test_two_processes_come_to_the_verdicts_of_one(tmp_path: Path) -> None:
     """Under `accelerate launch`, each batch divided among the ranks."""
     launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
