@@ -25,7 +25,7 @@ FULL_SECONDS = 120.0  # by then the record's queue is full at the plan's rate
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    warm_up_seconds: float = 60.0
+    warm_up_seconds: float = TEN_MINUTES  # as long as the monitor's page cache of the record takes to fill
     seconds: float = TEN_MINUTES
     full_seconds: float = 90.0  # watched with the caps reached
     rate: float = 300.0
