@@ -31,7 +31,11 @@ def providers_of(chosen: Sequence[str]) -> list[str]:
             ' set providers = ["cpu"], or install the other onnxruntime (stillgate[gpu] in place of'
             " stillgate[cpu]; the two must not be installed together)"
         )
-    return [PROVIDERS[provider] for provider in chosen]
+    wanted = [PROVIDERS[provider] for provider in chosen]
+    if wanted != [PROVIDERS["cpu"]]:
+        # CUDA's and cuDNN's libraries lie in packages of their own, where no loader looks by itself.
+        onnxruntime.preload_dlls(directory="")
+    return wanted
 
 
 def refuse_fallback(wanted: Sequence[str], active: Sequence[str]) -> None:
