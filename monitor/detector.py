@@ -94,13 +94,13 @@ class Detector:
 
 
 def bets_for(m0: float) -> tuple[float, ...]:
-    """Bets tuned to a geometric range of harms above the null, from a fifth of it to three times it.
+    """Bets tuned to a geometric range of harms above the null, from a quarter of it to four and a half times it.
 
     To 15 points at least and to a half at most. Beyond that range little is lost, since large harms are seen at
     once with any of these bets, and the moderate ones, which need many inputs, get more of the eight.
     """
-    greatest = min(0.5, max(3 * m0, 0.15), 0.9 * (1 - m0))
-    least = min(0.2 * m0, greatest / 2)
+    greatest = min(0.5, max(4.5 * m0, 0.15), 0.9 * (1 - m0))
+    least = min(0.25 * m0, greatest / 2)
     ratio = (greatest / least) ** (1 / (BETS - 1))
     return tuple(min(least * ratio**index, greatest) / (1 - m0) for index in range(BETS))
 

@@ -61,7 +61,7 @@ COMPARATORS = {  # the fastest to notice first -> the part of the streams and ru
     "EDDM": 2,
     "MAPIE": 4,
     "HDDMA": 8,
-    "HDDMW": 8,
+    "HDDMW": 1,
 }
 
 

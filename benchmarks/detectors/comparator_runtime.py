@@ -9,6 +9,7 @@ import copy
 import functools
 import json
 import math
+import multiprocessing
 import sys
 import time
 import warnings
@@ -81,17 +82,18 @@ def main():
     default, spread, make = DETECTORS[name]
     microseconds = timed(make(default or spread[0]), null[0])
     with_shortcuts(lambda: [make(spread[1]).advance(stream) for stream in streams[CHECKED][:3]])
-    tuned, alarms = tune(make, tuning, spread, asked["rate"])
+    crew = Crew(asked["processes"])
+    tuned, alarms = tune(make, tuning, spread, asked["rate"], crew)
     back = LOOKS_BACK.get(name, math.inf)
     said = {
         "library": VERSIONS[name](),
         "tuned_to": tuned,
         "in_tuning": alarms / tuning.size,
         "microseconds": microseconds,
-        "tuned": seen(lambda: make(tuned), null, streams, asked["runs"], back),
+        "tuned": seen(lambda: make(tuned), null, streams, asked["runs"], back, crew),
     }
     if default is not None:
-        said["default"] = seen(lambda: make(default), null, streams, asked["runs_of_defaults"], back)
+        said["default"] = seen(lambda: make(default), null, streams, asked["runs_of_defaults"], back, crew)
     print(json.dumps(said))
 
 
@@ -103,12 +105,33 @@ def timed(detector, stream):
     return (time.perf_counter() - started) / len(updates) * 1e6
 
 
-def seen(new, null, streams, runs, back):
+class Crew:
+    """So many processes that share a list of work; they are forked, and see what its function closes over."""
+
+    work = None
+
+    def __init__(self, processes=1):
+        self.processes = processes
+
+    def map(self, function, of):
+        if self.processes == 1:
+            return [function(each) for each in of]
+        Crew.work = staticmethod(function)
+        with multiprocessing.get_context("fork").Pool(self.processes) as pool:
+            return pool.map(_work, of, chunksize=1)
+
+
+def _work(each):
+    return Crew.work(each)
+
+
+def seen(new, null, streams, runs, back, crew):
     """False alarms by stream, and by change the first alarm of each run."""
     changes = {name: codes for name, codes in streams.items() if not name.startswith(MOMENTS)}
-    first = {name: [] for name in changes}
-    for run in range(runs):
-        quiet = {}  # what came before -> a detector that has seen it, and its alarm
+
+    def first_alarms(run):
+        """What the changes have in common before them is fed once."""
+        first, quiet = {}, {}  # quiet: what came before -> a detector that has seen it, and its alarm
         for name, codes in changes.items():
             moment = int(streams[MOMENTS + name][run])
             begin = max(0, moment - back)
@@ -117,10 +140,15 @@ def seen(new, null, streams, runs, back):
                 detector = new()
                 quiet[before.tobytes()] = detector, detector.advance(before)
             detector, early = quiet[before.tobytes()]
-            first[name].append(
-                begin + early if early else beyond(copy.deepcopy(detector), codes[run], moment)
-            )
-    return {"false_alarms": [count(new, stream) for stream in null], "steps": null.shape[1], "first": first}
+            first[name] = begin + early if early else beyond(copy.deepcopy(detector), codes[run], moment)
+        return first
+
+    firsts = crew.map(first_alarms, range(runs))
+    return {
+        "false_alarms": crew.map(lambda stream: count(new, stream), null),
+        "steps": null.shape[1],
+        "first": {name: [first[name] for first in firsts] for name in changes},
+    }
 
 
 def beyond(detector, stream, moment):
@@ -128,14 +156,14 @@ def beyond(detector, stream, moment):
     return moment + found if found else 0
 
 
-def tune(make, streams, spread, wanted):
+def tune(make, streams, spread, wanted, crew):
     """The largest value found whose false alarms are at most what is wanted, else the smallest; larger have more."""
     low, high, *fine = spread
     allowed = wanted * streams.size
-    best = low, alarms_up_to(make, low, streams, math.inf)
+    best = low, alarms_up_to(make, low, streams, math.inf, crew)
     while high / low > (fine or [FINE])[0]:
         middle = math.exp((math.log(low) + math.log(high)) / 2)
-        alarms = alarms_up_to(make, middle, streams, allowed)
+        alarms = alarms_up_to(make, middle, streams, allowed, crew)
         if alarms <= allowed:
             low, best = middle, (middle, alarms)
         else:
@@ -143,13 +171,13 @@ def tune(make, streams, spread, wanted):
     return best
 
 
-def alarms_up_to(make, value, streams, allowed):
+def alarms_up_to(make, value, streams, allowed, crew):
     """False alarms over all streams; stops counting when there are more than allowed."""
-    alarms = 0
-    for stream in streams:
-        alarms += count(lambda: make(value), stream)
-        if alarms > allowed:
-            break
+    alarms = seen = 0
+    while seen < len(streams) and alarms <= allowed:
+        some = streams[seen : seen + crew.processes]
+        alarms += sum(crew.map(lambda stream: count(lambda: make(value), stream), some))
+        seen += len(some)
     return alarms
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.detectors.changes import Drawn, Sizes
+from benchmarks.detectors.kernel import CORES
 
 RUNTIME = Path(__file__).with_name("comparator_runtime.py")
 SECONDS = 7200  # of one of them, tuning included
@@ -34,6 +35,7 @@ def said_by(python: Path, name: str, path: Path, sizes: Sizes) -> Said:
         "streams": sizes.streams,
         "runs": sizes.runs,
         "runs_of_defaults": sizes.runs_of_defaults,
+        "processes": max(1, CORES // 4),
     }
     command = [str(python), str(RUNTIME), json.dumps(asked)]
     started = time.monotonic()

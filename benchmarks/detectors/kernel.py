@@ -17,7 +17,7 @@ Codes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 BLOCK = 1000  # steps whose losses are drawn at once
-CORES = min(2, os.cpu_count() or 1)  # that cells are measured on
+CORES = os.cpu_count() or 1  # that cells are measured on
 
 
 @dataclass(frozen=True, slots=True)

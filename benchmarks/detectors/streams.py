@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.detectors.kernel import BLOCK, Codes, Floats
 
 BINS = 64
-EVALUATION, TUNING = 1, 2  # first word of every seed
+EVALUATION, TUNING = 3, 2  # first word of every seed; the detector's bets were chosen on streams of 1 and 2
 
 Rate = Callable[[int], float]  # step -> disagreement
 

@@ -161,7 +161,8 @@ def test_tuning_finds_the_most_sensitive_threshold_that_is_quiet_enough() -> Non
     assert tuned_threshold(lambda threshold: 11, 1.0, 5.0, 10) == 5.0
 
 
-def test_a_comparator_is_tuned_by_the_same_rule() -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_comparator_is_tuned_by_the_same_rule(processes: int) -> None:
     """A detector that alarms after `1 / value` steps; where none is quiet enough, the quietest is taken and said."""
 
     class Every:
@@ -172,10 +173,11 @@ def test_a_comparator_is_tuned_by_the_same_rule() -> None:
             return self.step if self.step <= len(losses) else 0
 
     streams = np.zeros((3, 1000), dtype=np.uint8)
-    value, alarms = comparator_runtime.tune(Every, streams, (1 / 5000, 1 / 2), 15 / 3000)
+    crew = comparator_runtime.Crew(processes)
+    value, alarms = comparator_runtime.tune(Every, streams, (1 / 5000, 1 / 2), 15 / 3000, crew)
 
     assert (round(1 / value), alarms) == (pytest.approx(170, abs=5), 15)
-    assert comparator_runtime.tune(Every, streams, (1 / 20, 1 / 2), 15 / 3000) == (1 / 20, 150)
+    assert comparator_runtime.tune(Every, streams, (1 / 20, 1 / 2), 15 / 3000, crew) == (1 / 20, 150)
 
 
 def test_the_drawn_changes_have_the_rates_of_their_names() -> None:
@@ -215,7 +217,7 @@ def test_the_quiet_requests_before_a_change_are_fed_once() -> None:
     streams |= {f"moments of {name}": np.array([3]) for name in runs}
     null = np.array([[1, 1, 1, 1, 0, 1, 1]], dtype=np.uint8)
 
-    found = comparator_runtime.seen(Sums, null, streams, 1, math.inf)
+    found = comparator_runtime.seen(Sums, null, streams, 1, math.inf, comparator_runtime.Crew())
 
     assert found == {"false_alarms": [2], "steps": 7, "first": {"a": [5], "b": [0]}}
     assert Sums.fed == 3 + 3 + 4 + 7 + 4
