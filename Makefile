@@ -8,6 +8,7 @@ RESULTS ?= .reliability.jsonl
 PARTS ?=
 ROUNDS ?=
 QUICK ?=
+LARGE ?=
 WRITE ?=
 STAMP := $(VENV)/.installed
 
@@ -56,8 +57,8 @@ format: install ## let ruff format the code
 bench: install ## peers, latency, failures, memory, students, statistics; 50 minutes (PARTS="peers latency" ROUNDS=3 QUICK=1 WRITE=docs/performance.md)
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(WRITE),--write $(WRITE))
 
-bench-detectors: install ## the drift detector beside an oracle, river, MAPIE and fixed windows; 30 minutes (PARTS="nulls delays behaviour equal" QUICK=1); writes docs/detectors.md
-	$(BIN)/python -m benchmarks.detectors $(PARTS) $(if $(QUICK),--quick) --write docs/detectors.md
+bench-detectors: install ## the drift detector beside an oracle, river, MAPIE and fixed windows; 30 minutes (PARTS="nulls delays behaviour equal" QUICK=1 LARGE=1); writes docs/detectors.md
+	$(BIN)/python -m benchmarks.detectors $(PARTS) $(if $(QUICK),--quick) $(if $(LARGE),--large) --write docs/detectors.md
 
 bench-certificates: install ## do certificates keep their promise; 3 minutes, writes docs/certificates.md
 	$(BIN)/python -m benchmarks certificates --write docs/certificates.md

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import document
 from benchmarks.detectors import behaviour, delays, equal, equal_table, nulls, plots
-from benchmarks.detectors.changes import Sizes
+from benchmarks.detectors.changes import COMPARATORS, Sizes
 from benchmarks.machine import circumstances
 from benchmarks.packages import NotInstalled
 from benchmarks.report import Floor, Report, text
@@ -49,12 +49,14 @@ QUICK = Plan(
 )
 
 
+LARGE = Plan(sizes=Sizes(streams=160, runs=2400, parts=COMPARATORS | {"HDDMW": 2, "HDDMA": 16, "MAPIE": 8}))
+
 PARTS = ("nulls", "delays", "behaviour", "equal")
 
 
 def main() -> int:
     arguments = _arguments()
-    plan = QUICK if arguments.quick else Plan()
+    plan = QUICK if arguments.quick else LARGE if arguments.large else Plan()
     where = circumstances()
     print(f"{where.line()}\n{plan.line()}", flush=True)
     cells: list[delays.DelayCell] = []
@@ -79,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detectors", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="short runs: a few minutes")
+    parser.add_argument("--large", action="store_true", help="more runs beside other detectors: for 16 cores")
     parser.add_argument("--write", type=Path, help="put the tables into this page, e.g. docs/detectors.md")
     return parser.parse_args()
 

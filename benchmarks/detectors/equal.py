@@ -30,6 +30,7 @@ from monitor.detector import terms_for
 from monitor.intervals import upper_bound
 
 TRIES = 11  # halvings of a threshold's range
+ONE_STANDARD_ERROR = 0.16  # the upper bound that so many references lie above: with the share itself half would
 DEFAULT_LEVEL = 259_200.0  # A of one false alarm in 30 days of ticks of 10 s
 
 
@@ -127,7 +128,7 @@ def poisson_interval(count: float) -> tuple[float, float]:
 _NULLS: dict[str, Callable[[Floats], Wagers]] = {
     "Stillgate, null known": lambda reference: wagers_of(terms_for(BEFORE)),
     f"Stillgate, null learnt from {REFERENCE:,} pairs": lambda reference: wagers_of(
-        [terms_for(wrong / REFERENCE) for wrong in reference]
+        [terms_for(upper_bound(int(wrong), REFERENCE, ONE_STANDARD_ERROR)) for wrong in reference]
     ),
     f"Stillgate as shipped: upper bound of {REFERENCE:,} pairs + 1 point": lambda reference: wagers_of(
         [terms_for(upper_bound(int(wrong), REFERENCE, 0.05) + 0.01) for wrong in reference]
