@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from sqlmodel import Session
 
 from ledger.control_file import control_path, open_control_file, open_control_file_read_only
 from ledger.exchange import Answer, Exchange
-from ledger.exchange_file import ExchangeFile, exchange_path, reading
+from ledger.exchange_file import ExchangeFile, exchange_path
 from ledger.observation import Observation
 from ledger.tables import HeartbeatRow
 from tests.gateway.running import wait_until
@@ -138,7 +139,8 @@ def peak_kib(process: subprocess.Popen[bytes]) -> int:
 
 def rows_of(directory: Path, table: str, column: str) -> tuple[int, int]:
     """How many slices have rows, and the bytes of the largest row."""
-    with reading(control_path(directory)) as connection:
+    # The process has just ended, perhaps within a write: only a connection that may write can clear up after it.
+    with closing(sqlite3.connect(control_path(directory))) as connection:
         query = f"SELECT count(DISTINCT slice), max(length({column})) FROM {table}"
         slices, most = connection.execute(query).fetchone()
     return int(slices), int(most)
