@@ -30,7 +30,9 @@ from monitor.detector import terms_for
 from monitor.intervals import upper_bound
 
 TRIES = 11  # halvings of a threshold's range
-ONE_STANDARD_ERROR = 0.16  # the upper bound that so many references lie above: with the share itself half would
+ONE_STANDARD_ERROR = (
+    0.16  # the upper bound that so many references lie above: with the share itself half would
+)
 DEFAULT_LEVEL = 259_200.0  # A of one false alarm in 30 days of ticks of 10 s
 
 
